@@ -1,0 +1,72 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# Neither Prefect's server nor its client phones home from our runs.
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: install
+install: $(READY) ## Make the environment .venv that all targets use
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with PYTHON=…")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock | \
+		$(BIN)/python -m pip --disable-pip-version-check install -q --require-hashes -r /dev/stdin
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: lock
+lock: $(READY) ## Pin every dependency with its hashes in requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header -q -o requirements.lock
+
+.PHONY: generate
+generate: $(READY) ## Compile openapi.yaml into generated_client/ruddr_client
+	@scripts/generate generated_client/ruddr_client
+
+.PHONY: run
+run: $(READY) ## Change stages of a local sandbox from a Prefect flow and show what changed
+	@$(BIN)/python examples/quickstart.py
+
+.PHONY: test
+test: $(READY) ## Run the tests
+	@$(BIN)/python -m pytest -q -m "not long"
+
+.PHONY: test-all
+test-all: $(READY) ## Run the tests and the long suite: kills, long fuzzing
+	@$(BIN)/python -m pytest -q
+
+.PHONY: check
+check: $(READY) ## Check the generated client, lint, formatting and types
+	@scripts/check-generated
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy generated_client/ruddr_client prefect_flows/prefect_ruddr tests examples benchmarks
+
+.PHONY: format
+format: $(READY) ## Format the code and mend what lint can mend
+	@$(BIN)/ruff check --fix-only -q .
+	@$(BIN)/ruff format .
+
+.PHONY: deploy
+deploy: $(READY) ## Register the block type and the deployments with the Prefect API in use
+	@$(BIN)/prefect block register -m prefect_ruddr
+	@$(BIN)/prefect --no-prompt deploy --all
+
+.PHONY: bench
+bench: $(READY) ## Run the benchmarks (a few minutes)
+	@$(BIN)/python -m benchmarks
+
+.PHONY: clean
+clean: ## Remove the environment and all caches
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build .prefect-run
