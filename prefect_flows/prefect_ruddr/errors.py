@@ -1,0 +1,218 @@
+"""Every error this package raises, one class for each thing a caller can do about it.
+
+```
+RuddrError
+├── InvalidStageUpdates (ValueError)      the input is wrong; nothing was sent
+├── GlobalConcurrencyLimitError           the named limit is missing or does not fit
+└── RuddrRequestError                     a request that did not end well
+    ├── NoAnswer                          no whole answer arrived
+    │   ├── ConnectionFailed              never reached Ruddr, so nothing was carried out
+    │   └── AnswerLost                    sent, but the answer did not come back
+    ├── UnexpectedResponse                an answer that no document promises
+    └── ErrorResponse                     an error that Ruddr documents
+        ├── BadRequest             400
+        ├── Unauthorized           401    ends the run
+        ├── Forbidden              403    ends the run
+        ├── StageNotFound          404
+        ├── MethodNotAllowed       405
+        ├── StageConflict          409
+        ├── WorkspaceLocked        423    ends the run
+        ├── TooManyRequests        429    worth another try
+        └── ServerError  500, 502-504     worth another try
+```
+
+All of them pickle, and none of them holds a key, a request or a body of unbounded size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
+LONGEST_TEXT = 500
+"""How many characters of a text from the server an error keeps."""
+
+MOST_TEXTS = 20
+"""How many of the server's `errors` an error keeps."""
+
+
+class RuddrError(Exception):
+    """Anything that this package raises on purpose."""
+
+
+class InvalidStageUpdates(RuddrError, ValueError):
+    """Stage updates that cannot be sent as they are; nothing was sent.
+
+    Attributes:
+        violations: One text for each thing that is wrong, over all the updates given.
+    """
+
+    def __init__(self, violations: Sequence[str]) -> None:
+        self.violations = tuple(violations)
+        super().__init__(self.violations)
+
+    def __str__(self) -> str:
+        if len(self.violations) == 1:
+            return f"Invalid stage update: {self.violations[0]}"
+        listed = "; ".join(self.violations)
+        return f"Invalid stage updates, {len(self.violations)} violations: {listed}"
+
+
+class GlobalConcurrencyLimitError(RuddrError):
+    """The global concurrency limit that the credentials name is missing or does not fit."""
+
+
+class RuddrRequestError(RuddrError):
+    """A request to Ruddr that did not end well.
+
+    Attributes:
+        message: What the server, or the connection, said; at most 500 characters.
+        status: The HTTP status, or None where no answer arrived.
+        errors: The server's list of validation failures; at most 20.
+        stage_id: The stage the request was about, or None.
+        attempts: How many times the request was sent.
+        retry_after: The wait in seconds that the server asked for, or None.
+        may_have_been_applied: True for a write that Ruddr may have carried out in spite of
+            the error. Read the stage to know.
+        retryable: Whether the same request may succeed later.
+        ends_run: Whether every other request of this key would fail the same way.
+    """
+
+    retryable: ClassVar[bool] = False
+    ends_run: ClassVar[bool] = False
+    advice: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        errors: Sequence[str] = (),
+        stage_id: UUID | None = None,
+        attempts: int = 1,
+        retry_after: float | None = None,
+        may_have_been_applied: bool = False,
+    ) -> None:
+        self.message = bounded(message)
+        self.status = status
+        self.errors = tuple(bounded(text) for text in errors[:MOST_TEXTS])
+        self.stage_id = stage_id
+        self.attempts = attempts
+        self.retry_after = retry_after
+        self.may_have_been_applied = may_have_been_applied
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        where = f"stage {self.stage_id}: " if self.stage_id else ""
+        status = f"HTTP {self.status}: " if self.status is not None else ""
+        errors = f" ({'; '.join(self.errors)})" if self.errors else ""
+        sent = f" [sent {self.attempts} times]" if self.attempts > 1 else ""
+        doubt = (
+            " The change may have been carried out: read the stage to know."
+            if self.may_have_been_applied
+            else ""
+        )
+        advice = f" {self.advice}" if self.advice else ""
+        return f"{where}{status}{self.message}{errors}{sent}{doubt}{advice}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_restored, (type(self), self.args, self.__dict__.copy()))
+
+    def about(self, *, stage_id: UUID | None, attempts: int) -> Self:
+        """Return a copy that says which stage it is about and how often the call was sent."""
+        error = copy(self)
+        error.stage_id = stage_id
+        error.attempts = attempts
+        return error
+
+
+class NoAnswer(RuddrRequestError):
+    """No whole answer arrived."""
+
+    retryable = True
+
+
+class ConnectionFailed(NoAnswer):
+    """The request never reached Ruddr, so nothing was carried out."""
+
+    advice = "Check base_url and the network."
+
+
+class AnswerLost(NoAnswer):
+    """The request was sent, but its answer did not come back whole or in time."""
+
+
+class UnexpectedResponse(RuddrRequestError):
+    """An answer that no document promises: its status, its form or its content."""
+
+
+class ErrorResponse(RuddrRequestError):
+    """An error that Ruddr documents."""
+
+
+class BadRequest(ErrorResponse):
+    """400: the id or the body is malformed."""
+
+
+class Unauthorized(ErrorResponse):
+    """401: the key is missing, wrong or revoked."""
+
+    ends_run = True
+    advice = "Check the API key in the credentials block or in RUDDR_API_KEY."
+
+
+class Forbidden(ErrorResponse):
+    """403: the feature is not enabled for this workspace."""
+
+    ends_run = True
+    advice = "Ask the workspace's administrator to enable it."
+
+
+class StageNotFound(ErrorResponse):
+    """404: the workspace has no such stage."""
+
+
+class MethodNotAllowed(ErrorResponse):
+    """405: the server does not support this call; base_url may be wrong."""
+
+    advice = "Check base_url."
+
+
+class StageConflict(ErrorResponse):
+    """409: another stage has the same identifying data, or this one is read-only."""
+
+
+class WorkspaceLocked(ErrorResponse):
+    """423: API access is disabled for the whole workspace."""
+
+    ends_run = True
+    advice = "Ask the workspace's administrator to enable API access."
+
+
+class TooManyRequests(ErrorResponse):
+    """429: the workspace's request budget is spent, by us or by another integration."""
+
+    retryable = True
+
+
+class ServerError(ErrorResponse):
+    """500, 502, 503 or 504: trouble at the server or at what stands in front of it."""
+
+    retryable = True
+
+
+def bounded(text: str) -> str:
+    """Return the text on one line, cut to 500 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_TEXT else f"{line[: LONGEST_TEXT - 1]}…"
+
+
+def _restored(
+    kind: type[RuddrRequestError], args: tuple[Any, ...], state: dict[str, Any]
+) -> RuddrRequestError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
