@@ -3,6 +3,7 @@
 ```
 RuddrError
 ├── InvalidStageUpdates (ValueError)      the input is wrong; nothing was sent
+├── InvalidCredentials                    the key or the URL cannot be right; nothing was sent
 ├── GlobalConcurrencyLimitError           the named limit is missing or does not fit
 └── RuddrRequestError                     a request that did not end well
     ├── NoAnswer                          no whole answer arrived
@@ -58,6 +59,14 @@ class InvalidStageUpdates(RuddrError, ValueError):
             return f"Invalid stage update: {self.violations[0]}"
         listed = "; ".join(self.violations)
         return f"Invalid stage updates, {len(self.violations)} violations: {listed}"
+
+
+class InvalidCredentials(RuddrError):
+    """A key or a URL that cannot be right, or is missing; nothing was sent.
+
+    Not a `ValueError`: pydantic would wrap it in an error that holds the input, which is the
+    key.
+    """
 
 
 class GlobalConcurrencyLimitError(RuddrError):

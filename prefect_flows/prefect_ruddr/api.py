@@ -1,0 +1,326 @@
+"""The only module that calls the generated client: get, list and update, sync and async.
+
+Adds what the client leaves out: one connection pool per process, retries, the request budget,
+and a typed error for each way a call can end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import stamina
+
+from prefect_ruddr import answers, wire
+from prefect_ruddr.errors import RuddrRequestError, TooManyRequests, UnexpectedResponse
+from prefect_ruddr.pacing import request_budget
+from prefect_ruddr.stages import Stage, StageUpdate, Workspace
+from prefect_ruddr.wire import Connection
+from ruddr_client import Client
+from ruddr_client.api.opportunity_stages import (
+    get_opportunity_stage,
+    list_opportunity_stages,
+    update_opportunity_stage,
+)
+from ruddr_client.api.workspace import get_workspace
+from ruddr_client.models import OpportunityStage, OpportunityStagePage, OpportunityStageUpdate
+from ruddr_client.types import UNSET
+
+PAGE_SIZE = 100
+"""Stages in a page of the list; the most that Ruddr gives."""
+
+T = TypeVar("T")
+
+_UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, RecursionError)
+
+
+class Answer(NamedTuple, Generic[T]):
+    """What Ruddr answered, and how many times the request was sent."""
+
+    value: T
+    attempts: int
+
+
+@dataclass(frozen=True)
+class _Call(Generic[T]):
+    """A call of the generated client, in either colour, and how to read what it gives."""
+
+    operation: Any
+    read: Callable[[Any], T]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    stage_id: UUID | None = None
+    is_write: bool = False
+
+    def parsed(self, parsed: object) -> T:
+        value = self.read(parsed)
+        if isinstance(value, Stage) and value.id != self.stage_id:
+            raise ValueError(f"it is about another stage, {value.id}")
+        return value
+
+
+class RuddrApi:
+    """The calls of one workspace, paced together; for any number of threads and event loops.
+
+    Each call waits for its turn in the request budget, sends, and tries again up to five
+    times where that can help: after a 429 or a 500, 502, 503 or 504, and when no whole
+    answer arrived. Sending a PATCH twice does no harm, as its values are absolute.
+
+    Every method raises `RuddrRequestError`, in the class that says what happened.
+
+    Args:
+        connection: Where the workspace is, and the key to it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._budget = request_budget(
+            connection.fingerprint,
+            connection.requests_per_second,
+            connection.burst,
+            connection.global_concurrency_limit,
+        )
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        self._async_clients: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, tuple[Client, AsyncGenerator[None]]
+        ] = WeakKeyDictionary()
+
+    def workspace(self) -> Workspace:
+        """Read the workspace behind the key: one GET of the base URL."""
+        return self._run(_WORKSPACE).value
+
+    async def aworkspace(self) -> Workspace:
+        """Async twin of `workspace`."""
+        return (await self._arun(_WORKSPACE)).value
+
+    def get_stage(self, stage_id: UUID) -> Stage:
+        """Read one stage: one GET."""
+        return self._run(_get(stage_id)).value
+
+    async def aget_stage(self, stage_id: UUID) -> Stage:
+        """Async twin of `get_stage`."""
+        return (await self._arun(_get(stage_id))).value
+
+    def list_stages(self, name: str | None = None) -> list[Stage]:
+        """Read all stages, newest first: a GET for every 100 of them.
+
+        Args:
+            name: Only stages whose name is exactly this.
+        """
+        pages = _Pages(name)
+        while not pages.complete:
+            pages.add(self._run(pages.next_call()).value)
+        return pages.stages
+
+    async def alist_stages(self, name: str | None = None) -> list[Stage]:
+        """Async twin of `list_stages`."""
+        pages = _Pages(name)
+        while not pages.complete:
+            pages.add((await self._arun(pages.next_call())).value)
+        return pages.stages
+
+    def update_stage(self, update: StageUpdate) -> Answer[Stage]:
+        """Set the fields of an update: one PATCH with exactly those, and the stage after it."""
+        return self._run(_update(update))
+
+    async def aupdate_stage(self, update: StageUpdate) -> Answer[Stage]:
+        """Async twin of `update_stage`."""
+        return await self._arun(_update(update))
+
+    def _run(self, call: _Call[T]) -> Answer[T]:
+        client = self._sync_client()
+        for attempt in stamina.retry_context(
+            on=self._wait_before_next, attempts=answers.ATTEMPTS, timeout=None
+        ):
+            with attempt, self._budget.request(), _Described(call, attempt):
+                response = call.operation.sync_detailed(client=client, **call.arguments)
+                return Answer(call.parsed(response.parsed), attempt.num)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _arun(self, call: _Call[T]) -> Answer[T]:
+        client = await self._async_client()
+        async for attempt in stamina.retry_context(
+            on=self._wait_before_next, attempts=answers.ATTEMPTS, timeout=None
+        ):
+            with attempt:
+                async with self._budget.arequest():
+                    with _Described(call, attempt):
+                        response = await call.operation.asyncio_detailed(
+                            client=client, **call.arguments
+                        )
+                        return Answer(call.parsed(response.parsed), attempt.num)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _wait_before_next(self, error: Exception) -> float | bool:
+        if not isinstance(error, RuddrRequestError):
+            return False
+        wait = answers.wait_before_next(error, error.attempts)
+        if wait is None:
+            return False
+        if isinstance(error, TooManyRequests):
+            self._budget.slow_down(wait)
+        _logger().warning(
+            "Attempt %d of %d failed, the next is in %.1f s: %s",
+            error.attempts,
+            answers.ATTEMPTS,
+            wait,
+            error,
+        )
+        return wait
+
+    def _sync_client(self) -> Client:
+        with self._lock:
+            if self._client is None:
+                self._client = Client(base_url=self._connection.root_url).set_httpx_client(
+                    wire.sync_client(self._connection)
+                )
+            return self._client
+
+    async def _async_client(self) -> Client:
+        # A client is bound to the event loop it was made in. The generator that keeps it is
+        # never finished by us: a loop that shuts down closes its generators, and with this
+        # one the client, while it still can.
+        loop = asyncio.get_running_loop()
+        if loop not in self._async_clients:
+            http_client = wire.async_client(self._connection)
+            keeper = _kept_open(http_client)
+            client = Client(base_url=self._connection.root_url)
+            self._async_clients[loop] = client.set_async_httpx_client(http_client), keeper
+            await anext(keeper)
+        return self._async_clients[loop][0]
+
+    def close(self) -> None:
+        """Close the connections that threads share."""
+        if self._client is not None:
+            self._client.get_httpx_client().close()
+
+
+def ruddr_api(connection: Connection) -> RuddrApi:
+    """Return the one `RuddrApi` of this process for a connection."""
+    with _MAKING:
+        return _ruddr_api(connection, os.getpid())
+
+
+_MAKING = threading.Lock()
+
+
+@cache
+def _ruddr_api(connection: Connection, process: int) -> RuddrApi:  # noqa: ARG001
+    # By process: a forked child must not write into its parent's sockets.
+    api = RuddrApi(connection)
+    atexit.register(api.close)
+    return api
+
+
+class _Described:
+    """Turns a failure inside it into an error that says which call and attempt it was."""
+
+    def __init__(self, call: _Call[Any], attempt: stamina.Attempt) -> None:
+        self._call = call
+        self._attempt = attempt
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, _UNREADABLE):
+            error = answers.malformed(error, is_write=self._call.is_write)
+        if isinstance(error, RuddrRequestError):
+            raise error.about(stage_id=self._call.stage_id, attempts=self._attempt.num) from None
+
+
+class _Pages:
+    """The pages of the list so far."""
+
+    def __init__(self, name: str | None) -> None:
+        self.stages: list[Stage] = []
+        self.complete = False
+        self._arguments: dict[str, Any] = {
+            "limit": PAGE_SIZE,
+            "name": UNSET if name is None else name,
+        }
+
+    def next_call(self) -> _Call[tuple[list[Stage], bool]]:
+        return _Call(list_opportunity_stages, _page, self._arguments)
+
+    def add(self, page: tuple[list[Stage], bool]) -> None:
+        stages, has_more = page
+        self.complete = not has_more
+        if has_more and not stages:
+            raise UnexpectedResponse("an empty page of stages says that more follow", status=200)
+        self.stages += stages
+        if has_more:
+            if self._arguments.get("starting_after") == stages[-1].id:
+                raise UnexpectedResponse("the same page of stages came twice", status=200)
+            self._arguments = self._arguments | {"starting_after": stages[-1].id}
+
+
+async def _kept_open(http_client: Any) -> AsyncGenerator[None]:
+    try:
+        yield
+    finally:
+        await http_client.aclose()
+
+
+def _get(stage_id: UUID) -> _Call[Stage]:
+    return _Call(get_opportunity_stage, _stage, {"id": stage_id}, stage_id)
+
+
+def _update(update: StageUpdate) -> _Call[Stage]:
+    # The body is made here, inside the call: the generated model does not survive a task
+    # boundary, as it marks absent fields by an object's identity.
+    body = OpportunityStageUpdate.from_dict(update.body())
+    return _Call(
+        update_opportunity_stage,
+        _stage,
+        {"id": update.id, "body": body},
+        stage_id=update.id,
+        is_write=True,
+    )
+
+
+def _stage(parsed: OpportunityStage) -> Stage:
+    pipeline = parsed.opportunity_pipeline_id
+    return Stage(
+        id=parsed.id,
+        name=parsed.name,
+        description=parsed.description,
+        probability=parsed.probability,
+        status_id=parsed.status_id.value,
+        is_active=parsed.is_active,
+        opportunity_pipeline_id=pipeline if isinstance(pipeline, UUID) else None,
+        created_at=parsed.created_at,
+    )
+
+
+def _page(parsed: OpportunityStagePage) -> tuple[list[Stage], bool]:
+    if not isinstance(parsed.has_more, bool):
+        raise TypeError(f"hasMore is {parsed.has_more!r}")
+    return [_stage(stage) for stage in parsed.results], parsed.has_more
+
+
+def _workspace(parsed: Any) -> Workspace:
+    return Workspace(id=parsed.id, name=parsed.name)
+
+
+_WORKSPACE: _Call[Workspace] = _Call(get_workspace, _workspace)
+
+
+def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+    """The run's own log inside a Prefect run, the package's elsewhere."""
+    from prefect.exceptions import MissingContextError  # noqa: PLC0415  # only a retry needs it
+    from prefect.logging import get_run_logger  # noqa: PLC0415
+
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger("prefect_ruddr")

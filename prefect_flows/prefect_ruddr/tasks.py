@@ -1,0 +1,121 @@
+"""One Prefect task for each call of the API, with an async twin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import task_run
+
+from prefect_ruddr.credentials import RuddrCredentials
+from prefect_ruddr.stages import Stage, StageUpdate, StageUpdateLike, stage_id, stage_update
+
+
+def _named_by_stage() -> str:
+    """Name the task run by what it does and the stage it is about."""
+    parameters = task_run.parameters
+    what = parameters.get("update", parameters.get("stage"))
+    if isinstance(what, StageUpdate):
+        what = what.id
+    elif isinstance(what, Mapping):
+        what = what.get("id")
+    verb = "update" if "update" in parameters else "get"
+    return f"{verb} stage {str(what)[:36]}"
+
+
+@task(name="update-opportunity-stage", task_run_name=_named_by_stage, cache_policy=NO_CACHE)
+def update_opportunity_stage(ruddr_credentials: RuddrCredentials, update: StageUpdateLike) -> Stage:
+    """Change one stage: one PATCH with exactly the fields that the update sets.
+
+    Waits for its turn in the workspace's request budget. After a 429, a 500, 502, 503 or 504,
+    and when no whole answer arrives, the same PATCH is sent again, up to five times in all;
+    each further attempt is a warning in the run's log.
+
+    Args:
+        ruddr_credentials: The key to the workspace.
+        update: The id of the stage and the fields to set, as a `StageUpdate` or a mapping
+            with the same names. Fields left out keep their value; None clears `description`.
+
+    Returns:
+        The whole stage after the change, as Ruddr answered it.
+
+    Raises:
+        InvalidStageUpdates: When the update breaks a limit; nothing is sent.
+        RuddrRequestError: When Ruddr refuses or does not answer, in the class that says why.
+
+    Examples:
+        ```python
+        from prefect import flow
+        from prefect_ruddr import RuddrCredentials, update_opportunity_stage
+
+        @flow
+        def raise_negotiation() -> None:
+            update_opportunity_stage(
+                RuddrCredentials.load("BLOCK_NAME"),
+                {"id": "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19", "probability": 0.8},
+            )
+        ```
+    """
+    return ruddr_credentials.get_client().update_stage(stage_update(update)).value
+
+
+@task(name="update-opportunity-stage", task_run_name=_named_by_stage, cache_policy=NO_CACHE)
+async def aupdate_opportunity_stage(
+    ruddr_credentials: RuddrCredentials, update: StageUpdateLike
+) -> Stage:
+    """Async twin of `update_opportunity_stage`."""
+    return (await ruddr_credentials.get_client().aupdate_stage(stage_update(update))).value
+
+
+@task(name="get-opportunity-stage", task_run_name=_named_by_stage, cache_policy=NO_CACHE)
+def get_opportunity_stage(ruddr_credentials: RuddrCredentials, stage: UUID | str) -> Stage:
+    """Read one stage: one GET.
+
+    Args:
+        ruddr_credentials: The key to the workspace.
+        stage: The id of the stage.
+
+    Returns:
+        The stage as Ruddr holds it now.
+
+    Raises:
+        InvalidStageUpdates: When the id is no UUID; nothing is sent.
+        StageNotFound: When the workspace has no such stage.
+        RuddrRequestError: When the request fails in any other way.
+    """
+    return ruddr_credentials.get_client().get_stage(stage_id(stage))
+
+
+@task(name="get-opportunity-stage", task_run_name=_named_by_stage, cache_policy=NO_CACHE)
+async def aget_opportunity_stage(ruddr_credentials: RuddrCredentials, stage: UUID | str) -> Stage:
+    """Async twin of `get_opportunity_stage`."""
+    return await ruddr_credentials.get_client().aget_stage(stage_id(stage))
+
+
+@task(name="list-opportunity-stages", cache_policy=NO_CACHE)
+def list_opportunity_stages(
+    ruddr_credentials: RuddrCredentials, name: str | None = None
+) -> list[Stage]:
+    """Read all stages of the workspace, newest first: one GET for every 100 of them.
+
+    Args:
+        ruddr_credentials: The key to the workspace.
+        name: Only stages whose name is exactly this.
+
+    Returns:
+        The stages, by creation time, the newest first.
+
+    Raises:
+        RuddrRequestError: When a request fails, in the class that says why.
+    """
+    return ruddr_credentials.get_client().list_stages(name)
+
+
+@task(name="list-opportunity-stages", cache_policy=NO_CACHE)
+async def alist_opportunity_stages(
+    ruddr_credentials: RuddrCredentials, name: str | None = None
+) -> list[Stage]:
+    """Async twin of `list_opportunity_stages`."""
+    return await ruddr_credentials.get_client().alist_stages(name)

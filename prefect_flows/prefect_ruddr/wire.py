@@ -1,0 +1,195 @@
+"""One request over the wire: the only module that names httpx.
+
+The clients here send the key, keep a deadline, bound what they read, and raise a typed error
+for every answer but a 200, before the generated client tries to parse it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from prefect_ruddr import __version__
+from prefect_ruddr.answers import error_of
+from prefect_ruddr.errors import (
+    AnswerLost,
+    ConnectionFailed,
+    RuddrRequestError,
+    UnexpectedResponse,
+)
+
+LARGEST_ANSWER = 10 * 2**20
+"""Bytes; a longer answer is not read to its end."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where a workspace is, the key to it, and how fast it may be asked.
+
+    Attributes:
+        base_url: The workspace's address, ending in `/workspace`.
+        api_key: The key; only `Authorization` headers ever show it.
+        timeout_seconds: How long one attempt may take, in seconds.
+        requests_per_second: How fast the request budget refills.
+        burst: How many requests the budget holds when full.
+        global_concurrency_limit: The Prefect limit that the budget draws from, or None for a
+            budget of this process alone.
+    """
+
+    base_url: str
+    api_key: SecretStr
+    timeout_seconds: float = 30.0
+    requests_per_second: float = 20.0
+    burst: int = 60
+    global_concurrency_limit: str | None = None
+
+    @property
+    def root_url(self) -> str:
+        """The address that the paths of `openapi.yaml` are relative to."""
+        return self.base_url.removesuffix("/workspace")
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that is the same for the same workspace address and key, and tells neither."""
+        secret = f"{self.base_url} {self.api_key.get_secret_value()}"
+        return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+
+def sync_client(connection: Connection) -> httpx.Client:
+    """Return a client for threads; it may be shared by any number of them."""
+    return _Client(**_options(connection))
+
+
+def async_client(connection: Connection) -> httpx.AsyncClient:
+    """Return a client for the event loop that is running, and for no other."""
+    return _AsyncClient(connection.timeout_seconds, **_options(connection))
+
+
+def _options(connection: Connection) -> dict[str, Any]:
+    return {
+        "base_url": connection.root_url,
+        "auth": _BearerAuth(connection.api_key),
+        "headers": {
+            "Accept": "application/json",
+            "User-Agent": f"prefect-ruddr/{__version__}",
+        },
+        "timeout": connection.timeout_seconds,
+        "limits": httpx.Limits(max_connections=100, max_keepalive_connections=100),
+    }
+
+
+class _BearerAuth(httpx.Auth):
+    def __init__(self, api_key: SecretStr) -> None:
+        self._api_key = api_key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = f"Bearer {self._api_key.get_secret_value()}"
+        yield request
+
+
+class _Client(httpx.Client):
+    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        # httpx's timeout is for each read; a body that drips would outlast it.
+        deadline = time.monotonic() + (self.timeout.read or 0)
+        failure: RuddrRequestError
+        try:
+            response = super().send(request, **options | {"stream": True})
+            try:
+                body = _Body(request)
+                for chunk in response.iter_bytes():
+                    body.add(chunk, late=time.monotonic() > deadline)
+            finally:
+                response.close()
+            return _judged(response, body)
+        except httpx.HTTPError as error:
+            failure = _no_answer(error, request)
+        except httpx.InvalidURL as error:
+            failure = ConnectionFailed(str(error))
+        # Outside the handler, so that no httpx error, which holds the request and with it the
+        # key, hangs on to ours.
+        raise failure
+
+
+class _AsyncClient(httpx.AsyncClient):
+    def __init__(self, seconds: float, **options: Any) -> None:
+        super().__init__(**options)
+        self._seconds = seconds
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        failure: RuddrRequestError
+        try:
+            async with asyncio.timeout(self._seconds):
+                response = await super().send(request, **options | {"stream": True})
+                try:
+                    body = _Body(request)
+                    async for chunk in response.aiter_bytes():
+                        body.add(chunk, late=False)
+                finally:
+                    await response.aclose()
+            return _judged(response, body)
+        except httpx.HTTPError as error:
+            failure = _no_answer(error, request)
+        except httpx.InvalidURL as error:
+            failure = ConnectionFailed(str(error))
+        except TimeoutError:
+            failure = _too_late(request)
+        raise failure
+
+
+class _Body:
+    """What has been read of an answer so far."""
+
+    def __init__(self, request: httpx.Request) -> None:
+        self.content = bytearray()
+        self._request = request
+
+    def add(self, chunk: bytes, *, late: bool) -> None:
+        self.content += chunk
+        if late:
+            raise _too_late(self._request)
+        if len(self.content) > LARGEST_ANSWER:
+            raise UnexpectedResponse(
+                f"the answer is longer than {LARGEST_ANSWER // 2**20} MiB",
+                may_have_been_applied=_is_write(self._request),
+            )
+
+
+def _judged(response: httpx.Response, body: _Body) -> httpx.Response:
+    content = bytes(body.content)
+    error = error_of(
+        response.status_code, response.headers, content, is_write=_is_write(response.request)
+    )
+    if error is not None:
+        raise error
+    return httpx.Response(response.status_code, content=content, request=response.request)
+
+
+def _no_answer(error: httpx.HTTPError, request: httpx.Request) -> RuddrRequestError:
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+        return ConnectionFailed(f"cannot connect to {request.url.host}: {what}")
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.ProxyError):
+        return ConnectionFailed(what)
+    if isinstance(error, httpx.TimeoutException):
+        return _too_late(request)
+    return AnswerLost(
+        f"the connection broke before the answer was whole: {what}",
+        may_have_been_applied=_is_write(request),
+    )
+
+
+def _too_late(request: httpx.Request) -> AnswerLost:
+    return AnswerLost(
+        "no whole answer within timeout_seconds", may_have_been_applied=_is_write(request)
+    )
+
+
+def _is_write(request: httpx.Request) -> bool:
+    return request.method == "PATCH"

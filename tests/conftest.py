@@ -1,0 +1,43 @@
+"""What the tests share: a Prefect API for the session, and a sandbox Ruddr for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+# Before Prefect is imported: it reads its settings then.
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+from prefect_ruddr import RuddrCredentials
+from prefect_ruddr.sandbox import Sandbox
+from pydantic import SecretStr
+
+API_KEY = "rk_test_4f9d2c7b1a8e"
+
+
+@pytest.fixture(scope="session")
+def prefect_api() -> Iterator[None]:
+    """A real Prefect API with a database of its own, for the whole session."""
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A fresh sandbox Ruddr on a free port, without a rate limit."""
+    with Sandbox(api_key=API_KEY, rate=None) as running:
+        yield running
+
+
+@pytest.fixture
+def ruddr_credentials(sandbox: Sandbox) -> RuddrCredentials:
+    """The key to the sandbox."""
+    return RuddrCredentials(
+        api_key=SecretStr(sandbox.api_key),
+        base_url=sandbox.base_url,
+        requests_per_second=1000,
+        burst=1000,
+    )
