@@ -11,7 +11,7 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -116,17 +116,25 @@ class RuddrApi:
         Args:
             name: Only stages whose name is exactly this.
         """
+        return [stage for page in self.stage_pages(name) for stage in page]
+
+    def stage_pages(self, name: str | None = None) -> Iterator[list[Stage]]:
+        """Read the list page by page, each when it is asked for: one GET.
+
+        Args:
+            name: Only stages whose name is exactly this.
+        """
         pages = _Pages(name)
         while not pages.complete:
-            pages.add(self._run(pages.next_call()).value)
-        return pages.stages
+            yield pages.add(self._run(pages.next_call()).value)
 
     async def alist_stages(self, name: str | None = None) -> list[Stage]:
         """Async twin of `list_stages`."""
         pages = _Pages(name)
+        stages: list[Stage] = []
         while not pages.complete:
-            pages.add((await self._arun(pages.next_call())).value)
-        return pages.stages
+            stages += pages.add((await self._arun(pages.next_call())).value)
+        return stages
 
     def update_stage(self, update: StageUpdate) -> Answer[Stage]:
         """Set the fields of an update: one PATCH with exactly those, and the stage after it."""
@@ -239,10 +247,9 @@ class _Described:
 
 
 class _Pages:
-    """The pages of the list so far."""
+    """Where in the list we are."""
 
     def __init__(self, name: str | None) -> None:
-        self.stages: list[Stage] = []
         self.complete = False
         self._arguments: dict[str, Any] = {
             "limit": PAGE_SIZE,
@@ -252,16 +259,16 @@ class _Pages:
     def next_call(self) -> _Call[tuple[list[Stage], bool]]:
         return _Call(list_opportunity_stages, _page, self._arguments)
 
-    def add(self, page: tuple[list[Stage], bool]) -> None:
+    def add(self, page: tuple[list[Stage], bool]) -> list[Stage]:
         stages, has_more = page
         self.complete = not has_more
-        if has_more and not stages:
-            raise UnexpectedResponse("an empty page of stages says that more follow", status=200)
-        self.stages += stages
         if has_more:
+            if not stages:
+                raise UnexpectedResponse("an empty page says that more stages follow", status=200)
             if self._arguments.get("starting_after") == stages[-1].id:
                 raise UnexpectedResponse("the same page of stages came twice", status=200)
             self._arguments = self._arguments | {"starting_after": stages[-1].id}
+        return stages
 
 
 async def _kept_open(http_client: Any) -> AsyncGenerator[None]:

@@ -1,0 +1,127 @@
+"""What became of each update, and the report of a whole run. Pure: no I/O, no Prefect."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal, Self, TypeAlias, get_args
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from prefect_ruddr.errors import RuddrRequestError
+from prefect_ruddr.plans import StageChange
+from prefect_ruddr.stages import FieldName, FieldValue, StageUpdate, Workspace
+
+Outcome: TypeAlias = Literal[
+    "updated", "unchanged", "rejected", "conflict", "failed", "not_attempted"
+]
+"""How an update can end; every update ends in exactly one of these."""
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+
+class StageOutcome(BaseModel):
+    """What became of one update.
+
+    Attributes:
+        outcome: "updated": Ruddr confirmed it. "unchanged": the stage held the values already.
+            "rejected": bad input, nothing sent. "conflict": somebody changed the stage after
+            it was planned, not written. "failed": Ruddr refused it or did not answer.
+            "not_attempted": the run ended before its turn, or was a dry run.
+        stage_id: The stage; None where the input did not say which.
+        stage_name: What the stage was called; None where it was not read.
+        before: The values of the differing fields as they were.
+        after: The values of the differing fields as they were wanted.
+        attempts: How many times the PATCH was sent.
+        error: What went wrong, in one line; also what is doubtful about a success.
+        retryable: Whether the same update may succeed in another run.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: Outcome
+    stage_id: UUID | None = None
+    stage_name: str | None = None
+    before: dict[FieldName, FieldValue] = {}
+    after: dict[FieldName, FieldValue] = {}
+    attempts: int = 0
+    error: str | None = None
+    retryable: bool = False
+
+    @classmethod
+    def of(cls, change: StageChange, outcome: Outcome, error: str | None = None) -> Self:
+        """Return the outcome of a change for which nothing was sent."""
+        return cls(
+            outcome=outcome,
+            stage_id=change.stage_id,
+            stage_name=change.stage_name,
+            before=change.before,
+            after=change.after,
+            error=error,
+            retryable=outcome == "not_attempted",
+        )
+
+    @classmethod
+    def sent(
+        cls, change: StageChange, outcome: Outcome, *, attempts: int, error: str | None = None
+    ) -> Self:
+        """Return the outcome of a change that was sent."""
+        return cls.of(change, outcome, error).model_copy(update={"attempts": attempts})
+
+    @classmethod
+    def failure(cls, change: StageChange, error: BaseException) -> Self:
+        """Return the outcome of a change whose step raised."""
+        failed = cls.of(change, "failed", " ".join(str(error).split()) or type(error).__name__)
+        if isinstance(error, RuddrRequestError):
+            return failed.model_copy(
+                update={"attempts": error.attempts, "retryable": error.retryable}
+            )
+        return failed
+
+
+class StageReport(BaseModel):
+    """What a run did: one outcome for each update, in the order they came in.
+
+    Attributes:
+        outcomes: One for each update.
+        flow_run_id: The flow run that did it, which is what an undo asks for.
+        workspace: The workspace; None where nothing had to be written.
+        dry_run: Whether the run only planned.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    outcomes: tuple[StageOutcome, ...]
+    flow_run_id: UUID | None = None
+    workspace: Workspace | None = None
+    dry_run: bool = False
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
+    @property
+    def counts(self) -> dict[Outcome, int]:
+        """How many updates ended in each outcome; they add up to the input."""
+        found = Counter(outcome.outcome for outcome in self.outcomes)
+        return {outcome: found[outcome] for outcome in OUTCOMES}
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every update is in effect; in a dry run, whether every update could be."""
+        good = {"updated", "unchanged"} | ({"not_attempted"} if self.dry_run else set())
+        return all(outcome.outcome in good for outcome in self.outcomes)
+
+    def retryable(self) -> list[StageUpdate]:
+        """Return the updates that may succeed when they are sent again, in order."""
+        return [
+            StageUpdate.model_validate({"id": outcome.stage_id, **outcome.after})
+            for outcome in self.outcomes
+            if outcome.retryable
+        ]
+
+    def summary(self) -> str:
+        """Return the counts that are not zero, such as "3 updated, 1 conflict"."""
+        listed = [
+            f"{count} {outcome.replace('_', ' ')}"
+            for outcome, count in self.counts.items()
+            if count
+        ]
+        return ", ".join(listed) or "no updates"
