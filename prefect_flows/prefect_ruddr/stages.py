@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from numbers import Real
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
@@ -115,12 +116,16 @@ def _number(value: Any) -> Any:
     """Judge the decimals on the decimal text: 0.0003 is four of them in any base."""
     if isinstance(value, bool) or not isinstance(value, Real | Decimal):
         raise PydanticCustomError("number_type", "Input should be a number from 0 to 1")
-    number = value if isinstance(value, Decimal) else Decimal(repr(float(value)))
+    try:
+        # The text of a number of another library, such as a 32-bit 0.1, is as short as it gets.
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal(repr(float(value)))
     if number.is_finite() and number.normalize().as_tuple().exponent < -PROBABILITY_DECIMALS:  # type: ignore[operator]  # an int for every finite number
         raise PydanticCustomError(
             "decimal_places", "Input should have at most 4 decimal places (round it)"
         )
-    return float(number)
+    return math.nan if number.is_nan() else float(number)
 
 
 def _not_blank(value: str | None) -> str | None:
@@ -129,8 +134,8 @@ def _not_blank(value: str | None) -> str | None:
     return value
 
 
-def _blank_is_null(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
+def _blank_is_null(value: str | None) -> str | None:
+    return value if value and value.strip() else None
 
 
 class StageUpdate(BaseModel):
@@ -178,7 +183,7 @@ class StageUpdate(BaseModel):
     description: Annotated[
         StrictStr | None,
         Field(max_length=MAX_DESCRIPTION_LENGTH, description="The new description; null clears."),
-        BeforeValidator(_blank_is_null),
+        AfterValidator(_blank_is_null),
     ] = None
     probability: Annotated[
         float | None,
@@ -316,7 +321,9 @@ def _texts(error: ValidationError) -> Iterable[str]:
         field = ".".join(
             str(part) for part in detail["loc"] if part in StageUpdate.model_fields
         ) or ".".join(map(str, detail["loc"][:1]))
-        if not field:
+        if detail["type"] in {"model_type", "model_attributes_type"}:
+            yield f"{_shown(detail['input'])} is no update: give a StageUpdate or a mapping"
+        elif not field:
             yield detail["msg"]
         elif detail["type"] == "missing":
             yield f"{field}: missing"
