@@ -10,12 +10,18 @@ os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 
 import pytest
+from hypothesis import settings
 from prefect.testing.utilities import prefect_test_harness
-from prefect_ruddr import RuddrCredentials
-from prefect_ruddr.sandbox import Sandbox
 from pydantic import SecretStr
 
+from prefect_ruddr import RuddrCredentials, answers
+from prefect_ruddr.sandbox import Sandbox
+
 API_KEY = "rk_test_4f9d2c7b1a8e"
+
+# A busy machine is slow now and then; that says nothing about an example.
+settings.register_profile("repository", deadline=None)
+settings.load_profile("repository")
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +47,11 @@ def ruddr_credentials(sandbox: Sandbox) -> RuddrCredentials:
         requests_per_second=1000,
         burst=1000,
     )
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> tuple[float, ...]:
+    """Retries that wait for milliseconds where they would for seconds; all else is real."""
+    waits = tuple(wait / 1000 for wait in answers.WAITS)
+    monkeypatch.setattr(answers, "WAITS", waits)
+    return waits
