@@ -8,7 +8,7 @@ from prefect_ruddr.sandbox.bucket import TokenBucket
 from prefect_ruddr.sandbox.faults import Fault
 from prefect_ruddr.sandbox.recording import RecordedRequest
 from prefect_ruddr.sandbox.sample import EXAMPLE_PIPELINE_ID, EXAMPLE_STAGE_ID
-from prefect_ruddr.sandbox.server import Sandbox
+from prefect_ruddr.sandbox.sandbox import Sandbox
 from prefect_ruddr.sandbox.state_file import StateFileError
 
 __all__ = [

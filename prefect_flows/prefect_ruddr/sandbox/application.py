@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import time
 from collections.abc import Mapping
@@ -10,11 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from prefect_ruddr.sandbox.answers import Refused, error_response, json_response
 from prefect_ruddr.sandbox.bucket import TokenBucket
 from prefect_ruddr.sandbox.contract import LARGEST_BODY, Contract
+from prefect_ruddr.sandbox.delivery import deliver
 from prefect_ruddr.sandbox.faults import Fault, Faults, fault_from_json, faults_from_json
 from prefect_ruddr.sandbox.recording import REDACTED, RecordedRequest, Recording
 from prefect_ruddr.sandbox.workspace import Stage, Workspace
@@ -55,7 +55,7 @@ class Application:
         omit_pipeline: bool = False,
     ) -> None:
         self.faults = Faults()
-        self._authorization: bytes | None = f"Bearer {api_key}".encode()
+        self._api_key: bytes | None = api_key.encode()
         self._contract = contract
         self._workspace = workspace
         self._bucket = bucket
@@ -64,7 +64,7 @@ class Application:
 
     def revoke_key(self) -> None:
         """Answer every further request with 401."""
-        self._authorization = None
+        self._api_key = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Receive one request and answer it, or have it fail as asked for."""
@@ -102,7 +102,7 @@ class Application:
             await response(scope, receive, send)
             return
         real = self._answer(request, authorization) if fault.carries_out else None
-        await _wait_and_answer(fault, real, request)(scope, receive, send)
+        await deliver(fault, real, request)(scope, receive, send)
 
     def _fault(self, request: RecordedRequest) -> Fault | None:
         if text := request.headers.get(FAULT_HEADER):
@@ -132,8 +132,11 @@ class Application:
             return refusal.response()
 
     def _admit(self, authorization: str) -> None:
-        given = authorization.encode("latin-1")
-        if self._authorization is None or not hmac.compare_digest(given, self._authorization):
+        scheme, _, key = authorization.partition(" ")
+        accepted = self._api_key is not None and hmac.compare_digest(
+            key.encode("latin-1"), self._api_key
+        )
+        if scheme.lower() != "bearer" or not accepted:
             raise Refused(
                 401,
                 "The API key is missing, wrong or revoked.",
@@ -198,50 +201,3 @@ def _answer_invalid_fault(error: ValidationError) -> Response:
         for detail in error.errors(include_url=False, include_input=False)
     ]
     return error_response(400, "This is not a fault the sandbox knows.", errors)
-
-
-def _wait_and_answer(fault: Fault, real: Response | None, request: RecordedRequest) -> ASGIApp:
-    """Return the application that answers a request in the way of the fault."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if await _gone_within(receive, None if fault.hang else fault.delay):
-            return
-        if fault.drop:
-            await _hang_up(scope, receive)
-            return
-        response = fault.answer(real)
-        request.status = response.status_code
-        if not fault.drip and fault.cut is None:
-            await response(scope, receive, send)
-            return
-        start = {"status": response.status_code, "headers": response.raw_headers}
-        await send({"type": "http.response.start", **start})
-        body = bytes(response.body)[: fault.cut]
-        for chunk in (body[i : i + 1] for i in range(len(body))) if fault.drip else (body,):
-            if fault.drip and await _gone_within(receive, fault.drip):
-                return
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        if fault.cut is None:
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await _hang_up(scope, receive)
-
-    return answer
-
-
-async def _hang_up(scope: Scope, receive: Receive) -> None:
-    scope["state"]["transport"].close()
-    await _gone_within(receive, None)
-
-
-async def _gone_within(receive: Receive, seconds: float | None) -> bool:
-    """Wait, and return at once with True when the client goes away; None waits for that."""
-    if seconds == 0:
-        return False
-    try:
-        async with asyncio.timeout(seconds):
-            while (await receive())["type"] != "http.disconnect":
-                pass
-    except TimeoutError:
-        return False
-    return True

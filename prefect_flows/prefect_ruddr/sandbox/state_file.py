@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def write_state(path: Path, data: WorkspaceData) -> None:
         "stages": data.stages,
         "readOnly": data.read_only,
     }
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    beside = path.with_name(f"{path.name}.new")
     beside.write_text(json.dumps(content, indent=1 if len(data.stages) < 100 else None))
     beside.replace(path)
 
