@@ -15,8 +15,8 @@ from prefect_ruddr.sandbox.faults import Fault
 from prefect_ruddr.sandbox.recording import RecordedRequest, Recording
 from prefect_ruddr.sandbox.sample import sample_workspace
 from prefect_ruddr.sandbox.server import BackgroundServer
-from prefect_ruddr.sandbox.state_file import read_state, write_state
-from prefect_ruddr.sandbox.workspace import Stage, Workspace, WorkspaceData
+from prefect_ruddr.sandbox.state_file import StateFile
+from prefect_ruddr.sandbox.workspace import Stage, Workspace
 
 
 class Sandbox:
@@ -217,9 +217,7 @@ def _open_workspace(state: Path | None, seed: int, stages: int | None) -> Worksp
     if state is None:
         return Workspace(sample_workspace(seed, stages))
 
-    def save(data: WorkspaceData) -> None:
-        write_state(state, data)
-
-    workspace = Workspace(read_state(state) or sample_workspace(seed, stages), save)
+    file = StateFile(state)
+    workspace = Workspace(file.read() or sample_workspace(seed, stages), file.write)
     workspace.save()
     return workspace
