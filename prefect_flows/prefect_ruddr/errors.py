@@ -57,7 +57,8 @@ class InvalidStageUpdates(RuddrError, ValueError):
     def __str__(self) -> str:
         if len(self.violations) == 1:
             return f"Invalid stage update: {self.violations[0]}"
-        listed = "; ".join(self.violations)
+        more = len(self.violations) - MOST_TEXTS
+        listed = "; ".join(self.violations[:MOST_TEXTS]) + (f"; and {more} more" * (more > 0))
         return f"Invalid stage updates, {len(self.violations)} violations: {listed}"
 
 
@@ -213,9 +214,11 @@ class ServerError(ErrorResponse):
 
 
 def bounded(text: str) -> str:
-    """Return the text on one line, cut to 500 characters."""
+    """Return the text on one line, cut to 500 characters that can be shown and stored."""
     line = " ".join(text.split())
-    return line if len(line) <= LONGEST_TEXT else f"{line[: LONGEST_TEXT - 1]}…"
+    cut = line if len(line) <= LONGEST_TEXT else f"{line[: LONGEST_TEXT - 1]}…"
+    # A database refuses a NUL, and an encoder half a character; a terminal obeys an escape.
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in cut)
 
 
 def _restored(
