@@ -4,6 +4,11 @@
 RuddrError
 ├── InvalidStageUpdates (ValueError)      the input is wrong; nothing was sent
 ├── InvalidCredentials                    the key or the URL cannot be right; nothing was sent
+├── StageUpdatesFailed                    a run in which not every update is in effect
+├── StageEdited                           somebody changed the stage since; not written
+├── ValueNotKept                          Ruddr confirmed, but holds another value
+├── PlanNotFound                          there is no plan to take back
+├── WorkspaceMismatch                     the key is another workspace's; nothing was written
 ├── GlobalConcurrencyLimitError           the named limit is missing or does not fit
 └── RuddrRequestError                     a request that did not end well
     ├── NoAnswer                          no whole answer arrived
@@ -29,8 +34,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from prefect_ruddr.outcomes import StageReport
 
 LONGEST_TEXT = 500
 """How many characters of a text from the server an error keeps."""
@@ -68,6 +76,37 @@ class InvalidCredentials(RuddrError):
     Not a `ValueError`: pydantic would wrap it in an error that holds the input, which is the
     key.
     """
+
+
+class StageUpdatesFailed(RuddrError):
+    """A run that ended with updates that are not in effect.
+
+    Attributes:
+        report: The whole report: one outcome for each update, in input order.
+    """
+
+    def __init__(self, message: str, report: StageReport) -> None:
+        self.report = report
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (*self.args, self.report))
+
+
+class StageEdited(RuddrError):
+    """Somebody has changed the stage since it was planned; it was not written."""
+
+
+class ValueNotKept(RuddrError):
+    """Ruddr confirmed a change, but the stage holds another value than was sent."""
+
+
+class PlanNotFound(RuddrError):
+    """Prefect knows no plan of that flow run that could be taken back."""
+
+
+class WorkspaceMismatch(RuddrError):
+    """The key belongs to another workspace than the plan; nothing was written."""
 
 
 class GlobalConcurrencyLimitError(RuddrError):
@@ -135,6 +174,13 @@ class RuddrRequestError(RuddrError):
         error = copy(self)
         error.stage_id = stage_id
         error.attempts = attempts
+        return error
+
+    def read_back(self, finding: str) -> Self:
+        """Return a copy that knows, from reading the stage, what became of the write."""
+        error = copy(self)
+        error.message = f"{self.message}; read back: {finding}"
+        error.may_have_been_applied = False
         return error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Literal, Self, TypeAlias, get_args
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, computed_field
 
 from prefect_ruddr.errors import RuddrRequestError
 from prefect_ruddr.plans import StageChange
-from prefect_ruddr.stages import FieldName, FieldValue, StageUpdate, Workspace
+from prefect_ruddr.stages import FieldName, FieldValue, Stage, StageUpdate, Workspace
 
 Outcome: TypeAlias = Literal[
     "updated", "unchanged", "rejected", "conflict", "failed", "not_attempted"
@@ -60,6 +61,11 @@ class StageOutcome(BaseModel):
             error=error,
             retryable=outcome == "not_attempted",
         )
+
+    @classmethod
+    def unchanged(cls, stage: Stage) -> Self:
+        """Return the outcome of an update whose stage held everything already."""
+        return cls(outcome="unchanged", stage_id=stage.id, stage_name=stage.name)
 
     @classmethod
     def sent(
@@ -125,3 +131,51 @@ class StageReport(BaseModel):
             if count
         ]
         return ", ".join(listed) or "no updates"
+
+    def failures(self, most: int = 3) -> str:
+        """Name the first updates that are not in effect, and why.
+
+        Args:
+            most: How many to name; the others are counted.
+        """
+        failed = [
+            f"update {position} ({outcome.stage_name or outcome.stage_id or 'no stage'}):"
+            f" {outcome.error or outcome.outcome}"
+            for position, outcome in enumerate(self.outcomes, 1)
+            if outcome.outcome not in {"updated", "unchanged"}
+        ]
+        more = [f"and {len(failed) - most} more"] if len(failed) > most else []
+        return "; ".join(failed[:most] + more)
+
+
+class Ledger:
+    """The outcomes of a run while it goes on: one line for each update, never none.
+
+    Args:
+        lines: What each update comes to should the run end now, in input order.
+    """
+
+    def __init__(self, lines: Iterable[StageOutcome]) -> None:
+        self._lines = list(lines)
+        self._open = {line.stage_id: at for at, line in enumerate(self._lines)}
+
+    def reject(self, violations: Mapping[int, str]) -> None:
+        """Take down what is wrong with updates, by position."""
+        for position, violation in violations.items():
+            line = self._lines[position]
+            self._open.pop(line.stage_id, None)
+            self._lines[position] = StageOutcome(
+                outcome="rejected", stage_id=line.stage_id, error=violation
+            )
+
+    def settle(self, outcomes: Iterable[StageOutcome]) -> None:
+        """Take down what became of stages."""
+        for outcome in outcomes:
+            self._lines[self._open.pop(outcome.stage_id)] = outcome
+
+    def close(self, why: str | None) -> tuple[StageOutcome, ...]:
+        """Return all lines; those that are still open say why they were not attempted."""
+        for position in self._open.values():
+            self._lines[position] = self._lines[position].model_copy(update={"error": why})
+        self._open.clear()
+        return tuple(self._lines)

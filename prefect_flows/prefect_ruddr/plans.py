@@ -103,6 +103,11 @@ class StageChange(BaseModel):
             return "due"
         return "conflict"
 
+    def overtaken_by(self, live: Stage) -> str:
+        """Say, for a conflict, what the stage holds now."""
+        held = ", ".join(f"{field} is {live.value(field)!r}" for field in self.after)
+        return f"{self.stage_name} was changed since it was planned, not written: {held} now"
+
     def missed_by(self, live: Stage) -> list[FieldName]:
         """Return the fields in which a stage does not hold what was to be set."""
         return [change.field for change in self.fields if live.value(change.field) != change.after]

@@ -1,0 +1,122 @@
+"""Carries a plan out within a flow run: one step for each change, and its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from queue import SimpleQueue
+from uuid import UUID
+
+from prefect.futures import PrefectFuture
+
+from prefect_ruddr.credentials import RuddrCredentials
+from prefect_ruddr.errors import RuddrRequestError, StageEdited, WorkspaceMismatch
+from prefect_ruddr.outcomes import StageOutcome
+from prefect_ruddr.plans import StagePlan
+from prefect_ruddr.reading import read_live_stages
+from prefect_ruddr.reports import Progress
+from prefect_ruddr.stages import Stage
+from prefect_ruddr.tasks import apply_stage_change
+
+CONCURRENCY = 16
+"""How many steps are under way at once: enough to keep 20 requests a second going when each
+takes 0.8 s, and how many may still be sent after one says that the rest would fail too."""
+
+FRESH_SECONDS = 60.0
+"""How old a plan may be, in seconds, before its stages are read again."""
+
+
+def apply_plan(
+    ruddr_credentials: RuddrCredentials, plan: StagePlan, *, reread: bool
+) -> dict[UUID, StageOutcome]:
+    """Write a plan: one task run and one PATCH for each change that is still due.
+
+    Args:
+        ruddr_credentials: The key to the plan's workspace.
+        plan: What to write.
+        reread: Whether to read the stages again first; done in any case when the plan is
+            older than a minute.
+
+    Returns:
+        The outcome of each change, by the id of its stage.
+
+    Raises:
+        WorkspaceMismatch: When the key is another workspace's; nothing is written.
+        RuddrRequestError: When the stages had to be read again and could not be.
+    """
+    if not plan.changes:
+        return {}
+    age = (datetime.now(UTC) - plan.created_at).total_seconds()
+    live: Mapping[UUID, Stage] = {}
+    if reread or age > FRESH_SECONDS:
+        require_workspace(ruddr_credentials, plan)
+        live = read_live_stages(
+            ruddr_credentials.get_client(), (change.stage_id for change in plan.changes)
+        )
+    return _Steps(ruddr_credentials, plan).run(live)
+
+
+def require_workspace(ruddr_credentials: RuddrCredentials, plan: StagePlan) -> None:
+    """Refuse a key that belongs to another workspace than the plan: one GET.
+
+    Raises:
+        WorkspaceMismatch: When it does.
+    """
+    workspace = ruddr_credentials.verify()
+    if plan.workspace and workspace.id != plan.workspace.id:
+        raise WorkspaceMismatch(
+            f"the plan is for workspace {plan.workspace.name} ({plan.workspace.id}), but the key"
+            f" belongs to {workspace.name} ({workspace.id}): give that workspace's credentials"
+        )
+
+
+class _Steps:
+    """The steps of a plan, with no more than so many under way at once."""
+
+    def __init__(self, ruddr_credentials: RuddrCredentials, plan: StagePlan) -> None:
+        self._ruddr_credentials = ruddr_credentials
+        self._plan = plan
+        self._done: SimpleQueue[tuple[UUID, PrefectFuture[StageOutcome]]] = SimpleQueue()
+        self._outcomes: dict[UUID, StageOutcome] = {}
+        self._changes = {change.stage_id: change for change in plan.changes}
+        self._stopped_by: BaseException | None = None
+
+    def run(self, live: Mapping[UUID, Stage]) -> dict[UUID, StageOutcome]:
+        progress = Progress(len(self._plan.changes))
+        under_way = 0
+        for stage_id, change in self._changes.items():
+            while under_way >= CONCURRENCY:
+                self._settle(progress)
+                under_way -= 1
+            if self._stopped_by:
+                break
+            future = apply_stage_change.submit(self._ruddr_credentials, change, live.get(stage_id))
+            future.add_done_callback(partial(self._ended, stage_id))
+            under_way += 1
+        for _ in range(under_way):
+            self._settle(progress)
+        for stage_id, change in self._changes.items():
+            if stage_id not in self._outcomes:
+                self._outcomes[stage_id] = StageOutcome.of(
+                    change, "not_attempted", f"the run was stopped: {self._stopped_by}"
+                )
+        return self._outcomes
+
+    def _ended(self, stage_id: UUID, future: PrefectFuture[StageOutcome]) -> None:
+        self._done.put((stage_id, future))
+
+    def _settle(self, progress: Progress) -> None:
+        """Wait for one step to end, and take its outcome down."""
+        stage_id, future = self._done.get()
+        result: object = future.result(raise_on_failure=False)
+        change = self._changes[stage_id]
+        if isinstance(result, StageOutcome):
+            self._outcomes[stage_id] = result
+        elif isinstance(result, StageEdited):
+            self._outcomes[stage_id] = StageOutcome.of(change, "conflict", str(result))
+        elif isinstance(result, BaseException):
+            self._outcomes[stage_id] = StageOutcome.failure(change, result)
+            if isinstance(result, RuddrRequestError) and result.ends_run:
+                self._stopped_by = result
+        progress.show(len(self._outcomes))

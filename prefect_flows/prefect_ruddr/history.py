@@ -1,0 +1,115 @@
+"""Loads from Prefect what an earlier flow run planned, so that it can be taken back."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import Artifact
+
+from prefect_ruddr.errors import PlanNotFound
+from prefect_ruddr.plans import FieldChange, StageChange, StagePlan, merged
+from prefect_ruddr.reports import OUTCOMES_KEY, PLAN_KEY
+from prefect_ruddr.stages import Workspace
+
+_WRITTEN = {"updated", "failed"}
+
+
+def load_applied_plan(flow_run_id: UUID) -> StagePlan:
+    """Load what a flow run planned and may have written.
+
+    Reads the plan tables that the run published. A run that Prefect tried again planned
+    more than once; the plans are joined. Changes that the run itself reported as not written
+    are left out; where it was killed before it could report, all of them are taken.
+
+    Args:
+        flow_run_id: The flow run.
+
+    Raises:
+        PlanNotFound: When Prefect knows no plan of that run, it was a dry run, or its table
+            is not as it was published.
+    """
+    plans = []
+    for artifact in _artifacts(flow_run_id, PLAN_KEY):
+        if (artifact.metadata_ or {}).get("dry_run") == "true":
+            continue
+        plans.append(_plan(artifact, flow_run_id))
+    if not plans:
+        raise PlanNotFound(
+            f"flow run {flow_run_id} left no plan that was to be written: give the id of a run"
+            " of apply-stage-updates, or of an undo, that was not a dry run"
+        )
+    plan = merged(plans)
+    not_written = _not_written(flow_run_id)
+    return plan.model_copy(
+        update={
+            "changes": tuple(
+                change for change in plan.changes if change.stage_id not in not_written
+            )
+        }
+    )
+
+
+def _plan(artifact: Artifact, flow_run_id: UUID) -> StagePlan:
+    said = artifact.metadata_ or {}
+    try:
+        rows: list[dict[str, Any]] = json.loads(str(artifact.data))
+        plan = StagePlan(
+            workspace=Workspace(id=UUID(said["workspace_id"]), name=said["workspace_name"])
+            if said["workspace_id"]
+            else None,
+            changes=tuple(
+                StageChange(
+                    stage_id=UUID(stage_id),
+                    stage_name=name,
+                    fields=tuple(
+                        FieldChange(field=row["field"], before=row["before"], after=row["after"])
+                        for row in of_stage
+                    ),
+                )
+                for (stage_id, name), of_stage in groupby(
+                    rows, key=lambda row: (row["stage id"], row["stage"])
+                )
+            ),
+            created_at=datetime.fromisoformat(said["created_at"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise PlanNotFound(f"the plan of flow run {flow_run_id} cannot be read: {error}") from None
+    if plan.digest != said.get("digest"):
+        raise PlanNotFound(
+            f"the plan of flow run {flow_run_id} is not as it was published:"
+            f" its digest is {plan.digest}, not {said.get('digest')}"
+        )
+    return plan
+
+
+def _not_written(flow_run_id: UUID) -> set[UUID]:
+    """Return the stages that the last word of the run says were not written."""
+    said: dict[str, set[str]] = {}
+    reports = _artifacts(flow_run_id, OUTCOMES_KEY)
+    if len(reports) < len(_artifacts(flow_run_id, PLAN_KEY)):
+        return set()
+    for artifact in reports:
+        for row in json.loads(str(artifact.data)):
+            said.setdefault(row["stage id"] or "", set()).add(row["outcome"])
+    return {UUID(stage) for stage, outcomes in said.items() if stage and not outcomes & _WRITTEN}
+
+
+def _artifacts(flow_run_id: UUID, key: str) -> list[Artifact]:
+    """Return a run's artifacts of a key, the oldest first."""
+    # Not `client.read_artifacts`: it sends null for what it was not given, and Prefect's server
+    # (3.8.8 with the FastAPI it needs) refuses that.
+    with get_client(sync_client=True) as client:
+        answer = client.request(
+            "POST",
+            "/artifacts/filter",
+            json={
+                "artifacts": {"flow_run_id": {"any_": [str(flow_run_id)]}, "key": {"any_": [key]}},
+                "sort": "CREATED_DESC",
+            },
+        )
+    return [Artifact.model_validate(artifact) for artifact in reversed(answer.json())]

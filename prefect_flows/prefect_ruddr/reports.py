@@ -1,0 +1,262 @@
+"""What a person sees of a run in Prefect: artifacts, events, and the words in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+
+from prefect_ruddr.outcomes import StageOutcome, StageReport
+from prefect_ruddr.plans import FieldChange, StageChange, StagePlan
+from prefect_ruddr.stages import FieldName, FieldValue
+
+PLAN_KEY = "ruddr-stage-plan"
+OUTCOMES_KEY = "ruddr-stage-outcomes"
+SUMMARY_KEY = "ruddr-stage-summary"
+PROGRESS_KEY = "ruddr-stage-progress"
+UPDATED_EVENT = "ruddr.opportunity-stage.updated"
+
+MOST_LINES = 50
+"""How many changes, or failures, the summary lists; the tables list all."""
+
+
+def value_text(value: FieldValue) -> str:
+    """Return a field's value as a person reads it."""
+    if value is None:
+        return "(none)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value
+
+
+def change_text(fields: Iterable[FieldChange]) -> str:
+    """Return the changes of a stage on one line: `probability 0.75 → 0.8, is_active yes → no`."""
+    return ", ".join(
+        f"{change.field} {_short(change.before)} → {_short(change.after)}" for change in fields
+    )
+
+
+def publish_plan(plan: StagePlan, *, dry_run: bool) -> None:
+    """Publish the plan as a table artifact of this flow run: a row for each changed field.
+
+    It is what a person reads before anything is written, and what an undo loads.
+    """
+    workspace = plan.workspace
+    what = f"{_count(len(plan.changes), 'stage')} to change, {len(plan.unchanged)} unchanged"
+    where = f" in workspace **{workspace.name}** (`{workspace.id}`)" if workspace else ""
+    note = "A dry run: nothing is written." if dry_run else "Nothing was written before this."
+    _publish(
+        PLAN_KEY,
+        "table",
+        json.dumps(plan_rows(plan)),
+        f"### Plan `{plan.digest}`\n{what}{where}. {note}",
+        {
+            "digest": plan.digest,
+            "workspace_id": str(workspace.id) if workspace else "",
+            "workspace_name": workspace.name if workspace else "",
+            "dry_run": str(dry_run).lower(),
+            "created_at": plan.created_at.isoformat(),
+        },
+    )
+
+
+def plan_rows(plan: StagePlan) -> list[dict[str, FieldValue]]:
+    """Return the plan as the rows of its table."""
+    return [
+        {
+            "stage id": str(change.stage_id),
+            "stage": change.stage_name,
+            "field": field.field,
+            "before": field.before,
+            "after": field.after,
+        }
+        for change in plan.changes
+        for field in change.fields
+    ]
+
+
+def publish_outcomes(report: StageReport) -> None:
+    """Publish the outcome table and the summary as artifacts of this flow run."""
+    rows = [
+        {
+            "update": position,
+            "stage id": str(outcome.stage_id) if outcome.stage_id else None,
+            "stage": outcome.stage_name,
+            "outcome": outcome.outcome,
+            "change": _outcome_change(outcome),
+            "attempts": outcome.attempts,
+            "error": outcome.error,
+        }
+        for position, outcome in enumerate(report.outcomes, 1)
+    ]
+    _publish(OUTCOMES_KEY, "table", json.dumps(rows), f"### Outcomes: {report.summary()}")
+    _publish(SUMMARY_KEY, "markdown", summary_markdown(report))
+
+
+def summary_markdown(report: StageReport) -> str:
+    """Return the report as a page a person reads: what changed, what did not and why."""
+    title = "Dry run" if report.dry_run else "Opportunity stages"
+    where = f"Workspace **{_cell(report.workspace.name)}**. " if report.workspace else ""
+    lines = [f"# {title}: {report.summary()}", "", f"{where}{_verdict(report)}", ""]
+    planned = report.dry_run
+    changed = [
+        outcome
+        for outcome in report.outcomes
+        if outcome.outcome == ("not_attempted" if planned else "updated")
+    ]
+    if changed:
+        lines += [f"## {'What would change' if planned else 'What changed'}", ""]
+        lines += ["| stage | field | from | to |", "|---|---|---|---|"]
+        lines += [
+            f"| {_cell(outcome.stage_name or outcome.stage_id)} | {field}"
+            f" | {_cell(_short(outcome.before.get(field)))} | {_cell(_short(after))} |"
+            for outcome in changed[:MOST_LINES]
+            for field, after in outcome.after.items()
+        ]
+        lines += [*_and_more(changed), ""]
+    left = [
+        (position, outcome)
+        for position, outcome in enumerate(report.outcomes, 1)
+        if outcome.outcome not in {"updated", "unchanged"}
+        and not (planned and outcome.outcome == "not_attempted")
+    ]
+    if left:
+        lines += ["## What did not, and why", ""]
+        lines += ["| update | stage | outcome | why |", "|---|---|---|---|"]
+        lines += [
+            f"| {position} | {_cell(outcome.stage_name or outcome.stage_id or '?')}"
+            f" | {outcome.outcome.replace('_', ' ')} | {_cell(outcome.error or '')} |"
+            for position, outcome in left[:MOST_LINES]
+        ]
+        lines += [*_and_more(left), ""]
+    doubtful = [o for o in report.outcomes if o.outcome == "updated" and o.error]
+    if doubtful:
+        lines += ["## Confirmed by reading back", ""]
+        lines += [f"- {_cell(o.stage_name)}: {_cell(o.error)}" for o in doubtful[:MOST_LINES]]
+        lines += [*_and_more(doubtful), ""]
+    if report.counts["updated"] and report.flow_run_id and not planned:
+        lines += [
+            "## How to take it back",
+            "",
+            "Run the deployment `undo-stage-updates` with this flow run's id:",
+            "",
+            "```",
+            "prefect deployment run undo-stage-updates/undo-stage-updates"
+            f" --param flow_run_id={report.flow_run_id}",
+            "```",
+        ]
+    return "\n".join(lines)
+
+
+class Progress:
+    """A progress artifact of this flow run.
+
+    Args:
+        total: How many steps there are.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._shown = 0.0
+        description = f"{total} changes, one PATCH each"
+        self._id = _publish(PROGRESS_KEY, "progress", 0.0, description)
+
+    def show(self, done: int) -> None:
+        """Show how many steps are done; moves a percent at a time, so that calls stay few."""
+        percent = round(100 * done / self._total, 1)
+        if percent - self._shown >= 5 or (done == self._total and percent > self._shown):
+            self._shown = percent
+            with get_client(sync_client=True) as client:
+                client.update_artifact(self._id, ArtifactUpdate(data=percent))
+
+
+def emit_updated(change: StageChange) -> None:
+    """Emit the event that automations react to: this stage was changed, from what to what."""
+    emit_event(
+        event=UPDATED_EVENT,
+        resource={
+            "prefect.resource.id": f"ruddr.opportunity-stage.{change.stage_id}",
+            "prefect.resource.name": change.stage_name,
+        },
+        payload={
+            "stage_id": str(change.stage_id),
+            "changes": {
+                field.field: {"before": field.before, "after": field.after}
+                for field in change.fields
+            },
+        },
+    )
+
+
+def current_flow_run_id() -> UUID | None:
+    """Return the id of the flow run we are in, or None outside of one."""
+    return UUID(flow_run.id) if flow_run.id else None
+
+
+def _publish(
+    key: str,
+    kind: str,
+    data: Any,
+    description: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> UUID:
+    # Not `create_table_artifact`, which cannot attach the metadata that an undo needs.
+    with get_client(sync_client=True) as client:
+        artifact = client.create_artifact(
+            ArtifactCreate(
+                key=key,
+                type=kind,
+                description=description,
+                data=data,
+                metadata_=metadata,
+                flow_run_id=current_flow_run_id(),
+            )
+        )
+    return artifact.id
+
+
+def _verdict(report: StageReport) -> str:
+    if report.dry_run:
+        return "Nothing was written."
+    if report.succeeded:
+        return "Every stage holds what was asked for."
+    retryable = sum(outcome.retryable for outcome in report.outcomes)
+    again = f" {_count(retryable, 'update')} may succeed when run again." if retryable else ""
+    return f"**Not every stage holds what was asked for.**{again}"
+
+
+def _outcome_change(outcome: StageOutcome) -> str | None:
+    fields: list[FieldName] = list(outcome.after)
+    return (
+        ", ".join(
+            f"{field} {_short(outcome.before.get(field))} → {_short(outcome.after[field])}"
+            for field in fields
+        )
+        or None
+    )
+
+
+def _short(value: FieldValue) -> str:
+    text = " ".join(value_text(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _and_more(listed: list[Any]) -> list[str]:
+    more = len(listed) - MOST_LINES
+    return ["", f"… and {more} more: see the outcome table."] if more > 0 else []
