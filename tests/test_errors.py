@@ -31,7 +31,9 @@ JOURNEYS: list[Any] = [
 ]
 
 
-def tree(root: type[BaseException] = RuddrError, depth: int = 0) -> Iterator[tuple[int, type]]:
+def tree(
+    root: type[RuddrError] = RuddrError, depth: int = 0
+) -> Iterator[tuple[int, type[RuddrError]]]:
     """Walk over the classes that this package defines, each with its depth."""
     yield depth, root
     for child in root.__subclasses__():
@@ -49,7 +51,7 @@ def drawing() -> list[re.Match[str]]:
     return [match for match in map(DRAWN.fullmatch, lines) if match]
 
 
-def example(kind: type) -> RuddrError:
+def example(kind: type[RuddrError]) -> RuddrError:
     """Return an error of the class with each of its attributes set."""
     if issubclass(kind, RuddrRequestError):
         return kind(
