@@ -163,8 +163,10 @@ class RuddrRequestError(RuddrError):
             if self.may_have_been_applied
             else ""
         )
+        asked = self.retry_after
+        wait = f" The server asks to wait {asked:.0f} s." if asked is not None else ""
         advice = f" {self.advice}" if self.advice else ""
-        return f"{where}{status}{self.message}{errors}{sent}{doubt}{advice}"
+        return f"{where}{status}{self.message}{errors}{sent}{doubt}{wait}{advice}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restored, (type(self), self.args, self.__dict__.copy()))
