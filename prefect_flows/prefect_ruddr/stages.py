@@ -257,7 +257,13 @@ class StageUpdate(BaseModel):
         schema["description"] = "The stage, and the fields to set; the others are left alone."
         schema["minProperties"] = 2
         # Ruddr's own spelling passes Prefect's check too, where the form shows only ours.
-        schema["patternProperties"] = {f"^({'|'.join(_SNAKE_CASE)})$": {}}
+        # Types stand here again because Prefect takes null for every optional property.
+        fields = schema["properties"]
+        schema["patternProperties"] = {
+            f"^{name}$": {"type": field["type"]}
+            for name, field in fields.items()
+            if "type" in field
+        } | {f"^{camel}$": fields[snake] for camel, snake in _SNAKE_CASE.items()}
         return schema
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
