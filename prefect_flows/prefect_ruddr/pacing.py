@@ -12,80 +12,16 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import Protocol
 
-CLOCK_TOLERANCE = 5e-4
-"""How much slower than ours the server's clock may run: NTP slews by at most 500 ppm."""
+from prefect_ruddr.errors import GlobalConcurrencyLimitError
+from prefect_ruddr.token_bucket import TokenBucket
 
 ATTENTION_SECONDS = 1.0
 """How soon a waiting thread notices an exception that another thread raised in it, as Prefect's
 timeouts do: a lock, once waited for, hears nothing else."""
-
-
-class TokenBucket:
-    """A token bucket that is debited when a request completes. No clock, no lock.
-
-    A request may start while `level - in_flight >= 1`; then the server's bucket S (same size,
-    same rate) never refuses one that arrives between its start and its completion. Proof: let
-    `a <= in_flight` be the requests that arrived and did not complete yet. `S >= level - a` holds
-    at first, on arrival (S - 1, a + 1), on completion (level - 1, a - 1), and as time passes (S
-    refills at our rate or is full). A request about to arrive is in flight and not in `a`, so
-    `a <= in_flight - 1`, and `S >= level - in_flight + 1 >= 1`: no start, completion or refill
-    ever takes `level - in_flight` below 0.
-
-    The price is the refill that a full bucket cannot take before the first request completes:
-    once, one latency. At most `burst` requests are in flight.
-
-    Args:
-        requests_per_second: The refill, in requests per second.
-        burst: The size, in requests. The bucket starts full.
-        now: The time, in seconds of any clock; all other times are of the same one.
-    """
-
-    def __init__(self, requests_per_second: float, burst: int, now: float) -> None:
-        if requests_per_second <= 0:
-            raise ValueError(f"requests_per_second must be above 0, not {requests_per_second}")
-        if burst < 1:
-            raise ValueError(f"burst must be at least 1, not {burst}")
-        self.rate = requests_per_second * (1 - CLOCK_TOLERANCE)
-        self.burst = burst
-        self.in_flight = 0
-        self._level = float(burst)
-        self._as_of = now
-
-    def seconds_until_next(self, now: float) -> float | None:
-        """Return how long the next request has to wait; None if one must complete first."""
-        needed = self.in_flight + 1
-        if needed > self.burst:
-            return None
-        self._refill(now)
-        return max(0.0, self._as_of - now + (needed - self._level) / self.rate)
-
-    def start(self) -> None:
-        """Count one more request in flight."""
-        self.in_flight += 1
-
-    def complete(self, now: float) -> None:
-        """Debit a request that was answered, failed or was given up."""
-        self._refill(now)
-        self._level -= 1
-        self.in_flight -= 1
-
-    def withdraw(self) -> None:
-        """Take back a start that led to no request."""
-        self.in_flight -= 1
-
-    def pause(self, now: float, seconds: float) -> None:
-        """Empty the bucket, and refill it only once `seconds` have passed."""
-        self._refill(now)
-        self._level = min(self._level, float(self.in_flight))
-        self._as_of = max(self._as_of, now + seconds)
-
-    def _refill(self, now: float) -> None:
-        if now > self._as_of:
-            self._level = min(self.burst, self._level + (now - self._as_of) * self.rate)
-            self._as_of = now
 
 
 class Clock(Protocol):
@@ -110,12 +46,34 @@ class MonotonicClock:
         return condition.wait(seconds)
 
 
+class SharedTurns(Protocol):
+    """Turns that other processes draw on too. Its methods return at once."""
+
+    on_news: Callable[[], None]
+    """Called, from any thread, when `take` may have another answer."""
+
+    def take(self, waiting: int, in_flight: int) -> bool:
+        """Use one turn for the first of `waiting` callers, or ask for turns and return False.
+
+        Raises:
+            GlobalConcurrencyLimitError: There will be none.
+        """
+
+    def start_afresh(self) -> None:
+        """Forget everything: in a forked child."""
+
+
 class _Waiter:
     """One caller in the queue; `call` makes it go on, from any thread."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         self.call = call
         self.admitted = False
+        self.refusal: str | None = None
+
+    def check(self) -> None:
+        if self.refusal is not None:
+            raise GlobalConcurrencyLimitError(self.refusal)
 
 
 class RequestBudget:
@@ -132,6 +90,7 @@ class RequestBudget:
         requests_per_second: The vendor's refill, in requests per second; documented as 20.
         burst: The vendor's bucket, in requests; documented as 60.
         clock: Where the time comes from.
+        source: Where turns come from that other processes draw on too, or None.
 
     Example:
         ```python
@@ -147,8 +106,10 @@ class RequestBudget:
         burst: int = 60,
         *,
         clock: Clock | None = None,
+        source: SharedTurns | None = None,
     ) -> None:
         self._clock = clock or MonotonicClock()
+        self._source = source
         self._new_bucket = partial(TokenBucket, requests_per_second, burst)
         self.start_afresh()
 
@@ -158,6 +119,9 @@ class RequestBudget:
         self._bucket = self._new_bucket(self._clock.now())
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
         self._timekeeper: threading.Thread | None = None
+        if self._source is not None:
+            self._source.start_afresh()
+            self._source.on_news = self._look_again
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -165,6 +129,9 @@ class RequestBudget:
 
         Yields:
             Once the request may be sent.
+
+        Raises:
+            GlobalConcurrencyLimitError: The shared limit is missing or does not fit.
         """
         turn = threading.Event()
         waiter = _Waiter(turn.set)
@@ -172,6 +139,7 @@ class RequestBudget:
             if not self._enter(waiter):
                 while not turn.wait(ATTENTION_SECONDS):
                     pass
+            waiter.check()
         except BaseException:
             self._leave(waiter)
             raise
@@ -186,6 +154,9 @@ class RequestBudget:
 
         Yields:
             Once the request may be sent.
+
+        Raises:
+            GlobalConcurrencyLimitError: The shared limit is missing or does not fit.
         """
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
@@ -193,6 +164,7 @@ class RequestBudget:
         try:
             if not self._enter(waiter):
                 await turn
+            waiter.check()
         except BaseException:
             self._leave(waiter)
             raise
@@ -217,9 +189,13 @@ class RequestBudget:
         with self._changed:
             self._waiters[waiter] = None
             self._admit()
-            if not waiter.admitted and self._timekeeper is None:
+            if self._waiters and self._timekeeper is None:
                 timekeeper = threading.Thread(
-                    target=self._keep_time, name="ruddr-request-budget", daemon=True
+                    # In the caller's context, which holds the settings of Prefect in force.
+                    target=copy_context().run,
+                    args=(self._keep_time,),
+                    name="ruddr-request-budget",
+                    daemon=True,
                 )
                 timekeeper.start()
                 self._timekeeper = timekeeper
@@ -245,14 +221,30 @@ class RequestBudget:
             wait = self._bucket.seconds_until_next(self._clock.now())
             if wait is None or wait > 0:
                 return wait
+            try:
+                if self._source and not self._source.take(
+                    len(self._waiters), self._bucket.in_flight
+                ):
+                    return None
+            except GlobalConcurrencyLimitError as error:
+                self._refuse_all(str(error))
+                return None
             waiter, _ = self._waiters.popitem(last=False)
             self._bucket.start()
             waiter.admitted = True
-            try:
-                waiter.call()
-            except RuntimeError:  # its event loop was closed while it waited
+            if not _called(waiter):
                 self._bucket.withdraw()
         return None
+
+    def _refuse_all(self, reason: str) -> None:
+        while self._waiters:
+            waiter, _ = self._waiters.popitem(last=False)
+            waiter.refusal = reason
+            _called(waiter)
+
+    def _look_again(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
     def _keep_time(self) -> None:
         with self._changed:
@@ -262,6 +254,14 @@ class RequestBudget:
                     self._timekeeper = None
                     return
                 self._clock.wait(self._changed, wait)
+
+
+def _called(waiter: _Waiter) -> bool:
+    try:
+        waiter.call()
+    except RuntimeError:  # its event loop was closed while it waited
+        return False
+    return True
 
 
 def _resolve(turn: asyncio.Future[None]) -> None:
@@ -292,7 +292,14 @@ def request_budget(
     with _registry_lock:
         budget = _registry.get(values)
         if budget is None:
-            budget = _registry[values] = RequestBudget(requests_per_second, burst)
+            source = None
+            if global_concurrency_limit is not None:
+                # Only those who share a limit pay for importing Prefect's client.
+                from prefect_ruddr.shared_pacing import SharedLimit  # noqa: PLC0415
+
+                source = SharedLimit(global_concurrency_limit, requests_per_second, burst)
+            budget = RequestBudget(requests_per_second, burst, source=source)
+            _registry[values] = budget
         return budget
 
 

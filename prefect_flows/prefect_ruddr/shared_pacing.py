@@ -1,0 +1,235 @@
+"""The request budget shared by processes and machines, through a Prefect global concurrency limit.
+
+Whoever has callers waiting leases some requests from the limit and sends them at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import TypeVar
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import MissingContextError, ObjectNotFound, PrefectHTTPStatusError
+from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from prefect_ruddr.errors import GlobalConcurrencyLimitError
+from prefect_ruddr.global_limits import Limit, measured
+
+T = TypeVar("T")
+
+LEASE_SECONDS = 0.5
+"""A lease is at most what refills in this time: ten requests at 20 per second."""
+
+UNUSED_SECONDS = 0.25
+"""A leased request not sent by then is given up: the limit allows for so much lag and no more."""
+
+PATIENCE_SECONDS = 5.0
+"""How long a Prefect API in trouble may hold up callers before they go on without it."""
+
+RETRY_SECONDS = 30.0
+"""After this time an API that was in trouble is tried again, and a limit in use is read again."""
+
+IDLE_SECONDS = 20.0
+"""How long the thread and its connection outlive the last caller; Prefect keeps one for 25 s."""
+
+REFUSED = (422, 423)
+"""No room for so many slots: ever, or now."""
+
+
+class SharedLimit:
+    """The turns of one process, leased from a global concurrency limit as its callers need them.
+
+    One daemon thread calls Prefect's API, while there are callers and a little longer. While the
+    API cannot be used, turns are free: the process then paces itself alone.
+
+    Args:
+        name: The name of the limit in Prefect.
+        requests_per_second: The vendor's refill, in requests per second.
+        burst: The vendor's bucket, in requests.
+    """
+
+    def __init__(self, name: str, requests_per_second: float, burst: int) -> None:
+        self.on_news: Callable[[], None] = lambda: None
+        self._name = name
+        self._rate = requests_per_second
+        self._burst = burst
+        self._largest_lease = max(1, round(LEASE_SECONDS * requests_per_second))
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Forget everything: in a forked child."""
+        self._asked = threading.Condition(threading.Lock())
+        self._thread: threading.Thread | None = None
+        self._waiting = 0
+        self._callers = 0
+        self._turns = 0
+        self._turns_end = 0.0
+        self._refusal: str | None = None
+        self._free_until: float | None = None
+
+    def take(self, waiting: int, in_flight: int) -> bool:
+        """Use one turn for the first of `waiting` callers, or ask for turns and return False.
+
+        Raises:
+            GlobalConcurrencyLimitError: The limit is missing or does not fit.
+        """
+        now = time.monotonic()
+        with self._asked:
+            if self._refusal is not None:
+                refusal, self._refusal = self._refusal, None
+                raise GlobalConcurrencyLimitError(refusal)
+            if self._turns and now < self._turns_end:
+                self._turns -= 1
+                return True
+            if self._free_until is not None and now < self._free_until:
+                return True
+            self._turns = 0
+            self._waiting, self._callers = waiting, waiting + in_flight
+            if self._thread is None:
+                # In the caller's context, which holds the settings of Prefect in force.
+                self._thread = threading.Thread(
+                    target=copy_context().run,
+                    args=(self._lend,),
+                    name="ruddr-shared-budget",
+                    daemon=True,
+                )
+                self._thread.start()
+            self._asked.notify()
+            return self._free_until is not None
+
+    def _lend(self) -> None:
+        refusal: str | None = None
+        try:
+            with (
+                # Prefect's client would sit out an outage for minutes; callers can go on without.
+                temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+                get_client(
+                    httpx_settings={"timeout": PATIENCE_SECONDS}, sync_client=True
+                ) as client,
+            ):
+                self._lend_with(client)
+        except GlobalConcurrencyLimitError as error:
+            refusal = str(error)
+        except Exception as trouble:  # noqa: BLE001 - pacing alone beats failing the run
+            self._go_on_alone(trouble)
+        with self._asked:
+            if self._thread is threading.current_thread():
+                self._thread = None
+                self._waiting = 0
+                self._refusal = refusal
+        self.on_news()
+
+    def _lend_with(self, client: SyncPrefectClient) -> None:
+        """Lease turns as long as somebody asks.
+
+        `room` is what the limit allows if nobody else draws on it. In a crowd there is less, so
+        it is read before each lease, and whatever is there is taken.
+        """
+        limit = self._read(client)
+        room, known_at = limit.room, time.monotonic()
+        read_at, crowd = known_at, False
+        while waiting := self._demand():
+            now = time.monotonic()
+            room = min(limit.size, room + (now - known_at) * self._rate)
+            known_at = now
+            most = min(self._largest_lease, int(limit.size))
+            wanted = min(waiting, most)
+            if room < wanted:
+                # Those in flight will soon be back: one lease for all of them. In a crowd nobody
+                # may always be the first to wake up.
+                hurry = random.uniform(0.5, 1) if crowd else 1  # noqa: S311
+                time.sleep(hurry * (min(self._callers, most) - room) / self._rate)
+                continue
+            if crowd or now - read_at > RETRY_SECONDS:
+                limit = self._read(client)
+                known_at = read_at = time.monotonic()
+                crowd = limit.room < room - 1
+                room = limit.room
+                wanted = min(wanted, int(room))
+            if wanted and self._lease(client, wanted * limit.slots):
+                room -= wanted
+                self._deliver(wanted)
+            else:
+                crowd = True
+
+    def _demand(self) -> int:
+        """Return how many wait, as soon as somebody does; 0 if nobody came for long."""
+        with self._asked:
+            if not self._asked.wait_for(lambda: self._waiting, IDLE_SECONDS):
+                self._thread = None
+            return self._waiting
+
+    def _deliver(self, turns: int) -> None:
+        with self._asked:
+            self._turns = turns
+            self._turns_end = time.monotonic() + UNUSED_SECONDS
+            self._waiting = max(0, self._waiting - turns)
+            self._free_until = None
+        self.on_news()
+
+    def _read(self, client: SyncPrefectClient) -> Limit:
+        try:
+            limit = self._call(lambda: client.read_global_concurrency_limit_by_name(self._name))
+        except ObjectNotFound:
+            raise self._missing() from None
+        return measured(limit, self._rate, self._burst)
+
+    def _lease(self, client: SyncPrefectClient, slots: int) -> bool:
+        try:
+            leased = self._call(
+                lambda: client.increment_concurrency_slots([self._name], slots, "rate_limit")
+            )
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code in REFUSED:
+                return False
+            raise
+        if not leased.json():
+            raise self._missing()
+        return True
+
+    def _call(self, call: Callable[[], T]) -> T:
+        """Call the API; a busy server gets more chances, unless callers go on without it."""
+        patience = PATIENCE_SECONDS if self._free_until is None else 0.0
+        give_up_at = time.monotonic() + patience
+        while True:
+            try:
+                return call()
+            except ObjectNotFound:
+                raise
+            except Exception as trouble:
+                status = getattr(getattr(trouble, "response", None), "status_code", None)
+                if status in REFUSED or time.monotonic() >= give_up_at:
+                    raise
+            time.sleep(0.25)
+
+    def _missing(self) -> GlobalConcurrencyLimitError:
+        return GlobalConcurrencyLimitError(
+            f"The global concurrency limit {self._name!r} does not exist: create it with "
+            "ruddr_credentials.ensure_global_concurrency_limit()."
+        )
+
+    def _go_on_alone(self, trouble: Exception) -> None:
+        with self._asked:
+            first = self._free_until is None
+            self._free_until = time.monotonic() + RETRY_SECONDS
+        if first:
+            _logger().warning(
+                "The global concurrency limit %r cannot be used, so this process paces itself "
+                "alone; other processes may get 429 for it. Prefect's API: %s: %s",
+                self._name,
+                type(trouble).__name__,
+                trouble,
+            )
+
+
+def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger("prefect_ruddr")
