@@ -163,7 +163,8 @@ def test_an_error_of_a_request_says_all_that_is_known() -> None:
     """Stage, status, message, failed validations, attempts, doubt: one line to act on."""
     assert str(example(errors.ServerError)) == (
         f"stage {ID}: HTTP 499: Nothing is there. (name: too long; isActive: no boolean)"
-        " [sent 3 times] The change may have been carried out: read the stage to know."
+        " [sent 3 times] The change may have been carried out: read the stage to know. The"
+        " server asks to wait 2 s."
     )
 
 
