@@ -6,6 +6,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
+# Where 'make run' keeps what Prefect records, for 'make ui' to show.
+RUN_HOME ?= $(CURDIR)/.prefect-run
+run_prefect = mkdir -p "$(RUN_HOME)" && env -u PREFECT_API_URL PREFECT_HOME="$(RUN_HOME)" \
+	PREFECT_PROFILE=ephemeral PREFECT_LOGGING_LEVEL=WARNING PREFECT_SERVER_LOGGING_LEVEL=ERROR \
+	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120 $(BIN)/python
+
 # Neither Prefect's server nor its client phones home from our runs.
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -36,7 +42,11 @@ generate: $(READY) ## Compile openapi.yaml into generated_client/ruddr_client
 
 .PHONY: run
 run: $(READY) ## Change stages of a local sandbox from a Prefect flow and show what changed
-	@$(BIN)/python examples/quickstart.py
+	@$(run_prefect) examples/quickstart.py
+
+.PHONY: ui
+ui: $(READY) ## Open Prefect's UI on the last 'make run'
+	@$(run_prefect) examples/show_ui.py
 
 .PHONY: test
 test: $(READY) ## Run the tests
@@ -61,7 +71,14 @@ format: $(READY) ## Format the code and mend what lint can mend
 .PHONY: deploy
 deploy: $(READY) ## Register the block type and the deployments with the Prefect API in use
 	@$(BIN)/prefect block register -m prefect_ruddr
+	@$(BIN)/prefect work-pool inspect ruddr >/dev/null 2>&1 || { \
+		$(BIN)/prefect work-pool create ruddr --type process; \
+		$(BIN)/prefect work-pool set-concurrency-limit ruddr 1; }
 	@$(BIN)/prefect --no-prompt deploy --all
+	@echo 'Next, if not done yet (docs/deployment.md):'
+	@echo '  save the key      read -rs RUDDR_API_KEY && export RUDDR_API_KEY'
+	@echo "                    $(BIN)/python -c 'from prefect_ruddr import RuddrCredentials as R; R.from_env().save(\"default\")'"
+	@echo '  start a worker    $(BIN)/prefect worker start --pool ruddr'
 
 .PHONY: bench
 bench: $(READY) ## Run the benchmarks (a few minutes)
