@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 # Before Prefect is imported: it reads its settings then.
 os.environ["DO_NOT_TRACK"] = "1"
@@ -55,3 +57,16 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> tuple[float, ...]:
     waits = tuple(wait / 1000 for wait in answers.WAITS)
     monkeypatch.setattr(answers, "WAITS", waits)
     return waits
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Makes a call of the API to its end, in either colour: one table for both twins."""
+
+    def sync(credentials: RuddrCredentials, method: str, *arguments: Any) -> Any:
+        return getattr(credentials.get_client(), method)(*arguments)
+
+    def from_event_loop(credentials: RuddrCredentials, method: str, *arguments: Any) -> Any:
+        return asyncio.run(getattr(credentials.get_client(), f"a{method}")(*arguments))
+
+    return {"sync": sync, "async": from_event_loop}[request.param]

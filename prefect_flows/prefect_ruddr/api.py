@@ -23,7 +23,7 @@ import stamina
 from prefect_ruddr import answers, wire
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests, UnexpectedResponse
 from prefect_ruddr.pacing import request_budget
-from prefect_ruddr.stages import Stage, StageUpdate, Workspace
+from prefect_ruddr.stages import Stage, StageUpdate, Workspace, stage_id
 from prefect_ruddr.wire import Connection
 from ruddr_client import Client
 from ruddr_client.api.opportunity_stages import (
@@ -251,6 +251,7 @@ class _Pages:
 
     def __init__(self, name: str | None) -> None:
         self.complete = False
+        self._seen: set[UUID] = set()
         self._arguments: dict[str, Any] = {
             "limit": PAGE_SIZE,
             "name": UNSET if name is None else name,
@@ -265,8 +266,9 @@ class _Pages:
         if has_more:
             if not stages:
                 raise UnexpectedResponse("an empty page says that more stages follow", status=200)
-            if self._arguments.get("starting_after") == stages[-1].id:
+            if stages[-1].id in self._seen:
                 raise UnexpectedResponse("the same page of stages came twice", status=200)
+            self._seen.add(stages[-1].id)
             self._arguments = self._arguments | {"starting_after": stages[-1].id}
         return stages
 
@@ -278,8 +280,10 @@ async def _kept_open(http_client: Any) -> AsyncGenerator[None]:
         await http_client.aclose()
 
 
-def _get(stage_id: UUID) -> _Call[Stage]:
-    return _Call(get_opportunity_stage, _stage, {"id": stage_id}, stage_id)
+def _get(stage: UUID) -> _Call[Stage]:
+    # The generated client would send any text as a path, ".." too.
+    id_ = stage_id(stage)
+    return _Call(get_opportunity_stage, _stage, {"id": id_}, id_)
 
 
 def _update(update: StageUpdate) -> _Call[Stage]:
