@@ -116,6 +116,7 @@ def apply_stage_updates(
         _stop_at_violations(judged, on_invalid)
         plan = _plan(ruddr_credentials, judged, live)
         ledger.settle(StageOutcome.unchanged(live[stage_id]) for stage_id in plan.unchanged)
+        ledger.plan(plan.changes)
         publish_plan(plan, dry_run=dry_run)
         if not dry_run:
             question = Question(approval, risky_probability_change, approval_timeout_seconds)
@@ -226,9 +227,7 @@ def _is_due(change: StageChange, live: Mapping[UUID, Stage], ledger: Ledger) -> 
     standing = change.standing(stage)
     if standing == "conflict":
         ledger.settle([StageOutcome.of(change, "conflict", change.overtaken_by(stage))])
-    elif standing == "unchanged":
-        ledger.settle([StageOutcome.of(change, "unchanged")])
-    elif "opportunity_pipeline_id" in change.after and not change.after["opportunity_pipeline_id"]:
+    elif not change.is_writable:
         ledger.settle(
             [
                 StageOutcome.of(
@@ -236,6 +235,8 @@ def _is_due(change: StageChange, live: Mapping[UUID, Stage], ledger: Ledger) -> 
                 )
             ]
         )
+    elif standing == "unchanged":
+        ledger.settle([StageOutcome.of(change, "unchanged")])
     else:
         return True
     return False

@@ -11,7 +11,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import Artifact
 
-from prefect_ruddr.errors import PlanNotFound
+from prefect_ruddr.errors import PlanNotFound, bounded
 from prefect_ruddr.plans import FieldChange, StageChange, StagePlan, merged
 from prefect_ruddr.reports import OUTCOMES_KEY, PLAN_KEY
 from prefect_ruddr.stages import Workspace
@@ -77,8 +77,10 @@ def _plan(artifact: Artifact, flow_run_id: UUID) -> StagePlan:
             ),
             created_at=datetime.fromisoformat(said["created_at"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise PlanNotFound(f"the plan of flow run {flow_run_id} cannot be read: {error}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PlanNotFound(
+            f"the plan of flow run {flow_run_id} cannot be read: {bounded(repr(error))}"
+        ) from None
     if plan.digest != said.get("digest"):
         raise PlanNotFound(
             f"the plan of flow run {flow_run_id} is not as it was published:"

@@ -27,9 +27,10 @@ class Intake:
     violations: dict[int, str] = field(default_factory=dict)
 
     def reject(self, position: int, violation: str) -> None:
-        """Take a row out of the good ones."""
+        """Take a row out of the good ones, for one more reason."""
         self.updates.pop(position, None)
-        self.violations[position] = violation
+        earlier = self.violations.get(position)
+        self.violations[position] = f"{earlier}; {violation}" if earlier else violation
 
     def reject_unknown(self, live: Mapping[UUID, Stage]) -> None:
         """Take out the rows about stages that the workspace does not have."""
@@ -52,7 +53,8 @@ class Intake:
 def intake(rows: Iterable[StageUpdateLike]) -> Intake:
     """Judge rows against Ruddr's limits, and against each other.
 
-    Two rows about the same stage are both refused: nobody could say which of them counts.
+    Two rows about the same stage are both refused, even where one of them is wrong in itself:
+    nobody could say which of them counts.
 
     Args:
         rows: Updates, or mappings with the same names.
@@ -61,12 +63,12 @@ def intake(rows: Iterable[StageUpdateLike]) -> Intake:
     positions: dict[UUID, list[int]] = defaultdict(list)
     for position, row in enumerate(judged.rows):
         try:
-            update = stage_update(row)
+            judged.updates[position] = stage_update(row)
         except InvalidStageUpdates as error:
-            judged.violations[position] = "; ".join(error.violations)
-        else:
-            judged.updates[position] = update
-            positions[update.id].append(position)
+            judged.reject(position, "; ".join(error.violations))
+        stage_id = judged.stage_id(position)
+        if stage_id is not None:
+            positions[stage_id].append(position)
     for stage_id, same in positions.items():
         if len(same) > 1:
             listed = ", ".join(str(position + 1) for position in same)

@@ -59,7 +59,7 @@ class StageOutcome(BaseModel):
             before=change.before,
             after=change.after,
             error=error,
-            retryable=outcome == "not_attempted",
+            retryable=outcome == "not_attempted" and change.is_writable,
         )
 
     @classmethod
@@ -112,8 +112,13 @@ class StageReport(BaseModel):
     @property
     def succeeded(self) -> bool:
         """Whether every update is in effect; in a dry run, whether every update could be."""
-        good = {"updated", "unchanged"} | ({"not_attempted"} if self.dry_run else set())
-        return all(outcome.outcome in good for outcome in self.outcomes)
+        return all(outcome.outcome in self._good for outcome in self.outcomes)
+
+    @property
+    def _good(self) -> set[Outcome]:
+        return (
+            {"updated", "unchanged", "not_attempted"} if self.dry_run else {"updated", "unchanged"}
+        )
 
     def retryable(self) -> list[StageUpdate]:
         """Return the updates that may succeed when they are sent again, in order."""
@@ -142,7 +147,7 @@ class StageReport(BaseModel):
             f"update {position} ({outcome.stage_name or outcome.stage_id or 'no stage'}):"
             f" {outcome.error or outcome.outcome}"
             for position, outcome in enumerate(self.outcomes, 1)
-            if outcome.outcome not in {"updated", "unchanged"}
+            if outcome.outcome not in self._good
         ]
         more = [f"and {len(failed) - most} more"] if len(failed) > most else []
         return "; ".join(failed[:most] + more)
@@ -167,6 +172,12 @@ class Ledger:
             self._lines[position] = StageOutcome(
                 outcome="rejected", stage_id=line.stage_id, error=violation
             )
+
+    def plan(self, changes: Iterable[StageChange]) -> None:
+        """Take down what is to change, which is what the lines say should the run end now."""
+        for change in changes:
+            position = self._open[change.stage_id]
+            self._lines[position] = StageOutcome.of(change, "not_attempted")
 
     def settle(self, outcomes: Iterable[StageOutcome]) -> None:
         """Take down what became of stages."""

@@ -77,6 +77,11 @@ class StageChange(BaseModel):
         """The values to be set."""
         return {change.field: change.after for change in self.fields}
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether every value can be sent: a pipeline that was never known cannot."""
+        return self.after.get("opportunity_pipeline_id", "known") is not None
+
     def update(self) -> StageUpdate:
         """Return the update that writes this change: the differing fields and no other.
 
@@ -94,14 +99,21 @@ class StageChange(BaseModel):
             what the plan saw, and "conflict" when somebody has changed it since. A pipeline
             that an answer leaves out speaks neither for nor against.
         """
-        if not self.missed_by(live):
-            return "unchanged"
-        if all(
-            live.value(change.field) == change.before or _is_unknown(change, live)
+        seen = self.seen_in(live)
+        if self.missed_by(live):
+            as_planned = all(
+                live.value(change.field) == change.before or _was_unknown(change) for change in seen
+            )
+            return "due" if as_planned else "conflict"
+        return "unchanged" if len(seen) == len(self.fields) else "due"
+
+    def seen_in(self, live: Stage) -> tuple[FieldChange, ...]:
+        """Return the fields that an answer tells about: it may leave the pipeline out."""
+        return tuple(
+            change
             for change in self.fields
-        ):
-            return "due"
-        return "conflict"
+            if change.field != "opportunity_pipeline_id" or live.value(change.field) is not None
+        )
 
     def overtaken_by(self, live: Stage) -> str:
         """Say, for a conflict, what the stage holds now."""
@@ -109,8 +121,12 @@ class StageChange(BaseModel):
         return f"{self.stage_name} was changed since it was planned, not written: {held} now"
 
     def missed_by(self, live: Stage) -> list[FieldName]:
-        """Return the fields in which a stage does not hold what was to be set."""
-        return [change.field for change in self.fields if live.value(change.field) != change.after]
+        """Return the fields in which a stage is seen not to hold what was to be set."""
+        return [
+            change.field
+            for change in self.seen_in(live)
+            if live.value(change.field) != change.after
+        ]
 
     def inverted(self) -> StageChange:
         """Return the change that takes this one back."""
@@ -243,7 +259,8 @@ def merged(plans: Iterable[StagePlan]) -> StagePlan:
                 earlier = fields.get(field.field, field)
                 fields[field.field] = earlier.model_copy(update={"after": field.after})
     return StagePlan(
-        workspace=listed[0].workspace,
+        # A plan without changes does not know its workspace.
+        workspace=next((plan.workspace for plan in listed if plan.workspace), None),
         changes=tuple(
             StageChange(
                 stage_id=stage_id,
@@ -262,7 +279,5 @@ def _in_effect(fields: Mapping[FieldName, FieldChange]) -> tuple[FieldChange, ..
     return tuple(change for change in ordered if change.before != change.after)
 
 
-def _is_unknown(change: FieldChange, live: Stage) -> bool:
-    return change.field == "opportunity_pipeline_id" and (
-        change.before is None or live.opportunity_pipeline_id is None
-    )
+def _was_unknown(change: FieldChange) -> bool:
+    return change.field == "opportunity_pipeline_id" and change.before is None

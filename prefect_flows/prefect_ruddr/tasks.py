@@ -198,14 +198,16 @@ def _written(ruddr_credentials: RuddrCredentials, change: StageChange) -> StageO
         _require_kept(change, answer.value)
         return StageOutcome.sent(change, "updated", attempts=answer.attempts)
     live = _read_back(ruddr_credentials, change, doubt)
-    if not change.missed_by(live):
-        return StageOutcome.sent(
-            change,
-            "updated",
-            attempts=doubt.attempts,
-            error=f"{doubt.message}; read back: it had been carried out",
-        )
-    raise doubt.read_back("it has not been carried out")
+    if change.missed_by(live):
+        raise doubt.read_back("it has not been carried out")
+    if not change.seen_in(live):
+        raise doubt
+    return StageOutcome.sent(
+        change,
+        "updated",
+        attempts=doubt.attempts,
+        error=f"{doubt.message}; read back: it had been carried out",
+    )
 
 
 def _read_back(
@@ -218,11 +220,7 @@ def _read_back(
 
 
 def _require_kept(change: StageChange, stage: Stage) -> None:
-    missed = [
-        field
-        for field in change.missed_by(stage)
-        if field != "opportunity_pipeline_id" or stage.opportunity_pipeline_id is not None
-    ]
+    missed = change.missed_by(stage)
     if missed:
         held = ", ".join(
             f"{field} is {stage.value(field)!r}, not {change.after[field]!r}" for field in missed
