@@ -92,7 +92,7 @@ class Stage(BaseModel):
     id: UUID
     name: StrictStr
     description: StrictStr | None
-    probability: Annotated[float, Strict()]
+    probability: Annotated[float, Strict(), Field(allow_inf_nan=False)]
     status_id: StageStatus
     is_active: StrictBool
     opportunity_pipeline_id: UUID | None = None
