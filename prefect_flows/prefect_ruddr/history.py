@@ -37,7 +37,7 @@ def load_applied_plan(flow_run_id: UUID) -> StagePlan:
     for artifact in _artifacts(flow_run_id, PLAN_KEY):
         if (artifact.metadata_ or {}).get("dry_run") == "true":
             continue
-        plans.append(_plan(artifact, flow_run_id))
+        plans.append(published_plan(artifact))
     if not plans:
         raise PlanNotFound(
             f"flow run {flow_run_id} left no plan that was to be written: give the id of a run"
@@ -54,7 +54,12 @@ def load_applied_plan(flow_run_id: UUID) -> StagePlan:
     )
 
 
-def _plan(artifact: Artifact, flow_run_id: UUID) -> StagePlan:
+def published_plan(artifact: Artifact) -> StagePlan:
+    """Read a plan from its table artifact.
+
+    Raises:
+        PlanNotFound: When the table is not as it was published.
+    """
     said = artifact.metadata_ or {}
     try:
         rows: list[dict[str, Any]] = json.loads(str(artifact.data))
@@ -79,11 +84,11 @@ def _plan(artifact: Artifact, flow_run_id: UUID) -> StagePlan:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PlanNotFound(
-            f"the plan of flow run {flow_run_id} cannot be read: {bounded(repr(error))}"
+            f"the plan of flow run {artifact.flow_run_id} cannot be read: {bounded(repr(error))}"
         ) from None
     if plan.digest != said.get("digest"):
         raise PlanNotFound(
-            f"the plan of flow run {flow_run_id} is not as it was published:"
+            f"the plan of flow run {artifact.flow_run_id} is not as it was published:"
             f" its digest is {plan.digest}, not {said.get('digest')}"
         )
     return plan

@@ -58,13 +58,7 @@ def publish_plan(plan: StagePlan, *, dry_run: bool) -> None:
         "table",
         json.dumps(plan_rows(plan)),
         f"### Plan `{plan.digest}`\n{what}{where}. {note}",
-        {
-            "digest": plan.digest,
-            "workspace_id": str(workspace.id) if workspace else "",
-            "workspace_name": workspace.name if workspace else "",
-            "dry_run": str(dry_run).lower(),
-            "created_at": plan.created_at.isoformat(),
-        },
+        plan_metadata(plan, dry_run=dry_run),
     )
 
 
@@ -81,6 +75,17 @@ def plan_rows(plan: StagePlan) -> list[dict[str, FieldValue]]:
         for change in plan.changes
         for field in change.fields
     ]
+
+
+def plan_metadata(plan: StagePlan, *, dry_run: bool) -> dict[str, str]:
+    """Return what is published beside the table, for an undo to know the plan by."""
+    return {
+        "digest": plan.digest,
+        "workspace_id": str(plan.workspace.id) if plan.workspace else "",
+        "workspace_name": plan.workspace.name if plan.workspace else "",
+        "dry_run": str(dry_run).lower(),
+        "created_at": plan.created_at.isoformat(),
+    }
 
 
 def publish_outcomes(report: StageReport) -> None:
