@@ -88,6 +88,8 @@ def refusal(plan: StagePlan, question: Question) -> str | None:
         return f"nobody approved plan {plan.digest} within {question.timeout_seconds} s"
     if not answer.approve:
         return f"plan {plan.digest} was refused"
+    if "digest" not in answer.model_fields_set:
+        return f"the approval did not say that it is for plan {plan.digest}"
     if answer.digest != plan.digest:
         return f"the approval was for plan {answer.digest[:40]}, not for this one, {plan.digest}"
     return None

@@ -138,19 +138,28 @@ class StageReport(BaseModel):
         return ", ".join(listed) or "no updates"
 
     def failures(self, most: int = 3) -> str:
-        """Name the first updates that are not in effect, and why.
+        """Name the first updates that did not end well, and why.
+
+        Those that were not attempted share their reason, which is told where there are no
+        others.
 
         Args:
             most: How many to name; the others are counted.
         """
-        failed = [
-            f"update {position} ({outcome.stage_name or outcome.stage_id or 'no stage'}):"
-            f" {outcome.error or outcome.outcome}"
-            for position, outcome in enumerate(self.outcomes, 1)
-            if outcome.outcome not in self._good
+        bad = [
+            (position, line)
+            for position, line in enumerate(self.outcomes, 1)
+            if line.outcome not in self._good
         ]
-        more = [f"and {len(failed) - most} more"] if len(failed) > most else []
-        return "; ".join(failed[:most] + more)
+        own = [
+            f"update {position} ({line.stage_name or line.stage_id or 'no stage'}): {line.error}"
+            for position, line in bad
+            if line.outcome != "not_attempted"
+        ]
+        if not own:
+            return "; ".join(dict.fromkeys(line.error or "not attempted" for _, line in bad))
+        more = [f"and {len(own) - most} more"] if len(own) > most else []
+        return "; ".join(own[:most] + more)
 
 
 class Ledger:
