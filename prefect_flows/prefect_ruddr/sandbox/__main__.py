@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
-from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,19 +24,19 @@ def main(arguments: list[str] | None = None) -> None:
     """
     parser = _parser()
     options = parser.parse_args(arguments)
-    # Blocked here and in the server's thread, and waited for below: Python's own handler
-    # would raise KeyboardInterrupt in the middle of anything.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    with ExitStack() as stack:
-        try:
-            sandbox = stack.enter_context(Sandbox(**vars(options), record=0))
-        except ValueError as error:
-            parser.error(str(error))
-        except OSError as error:
-            subject = error.filename or f"{options.host}, port {options.port}"
-            parser.error(f"{subject}: {error.strerror}")
-        print(sandbox.base_url, flush=True)
-        signal.sigwait(_STOP_SIGNALS)
+    try:
+        sandbox = Sandbox(**vars(options), record=0)
+        # Blocked here and in the server's thread, and waited for below: Python's own handler
+        # would raise KeyboardInterrupt in the middle of anything.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        with sandbox:
+            print(sandbox.base_url, flush=True)
+            signal.sigwait(_STOP_SIGNALS)
+    except ValueError as error:
+        parser.error(str(error))
+    except OSError as error:
+        subject = error.filename or f"{options.host}, port {options.port}"
+        parser.error(f"{subject}: {os.strerror(error.errno or 0)}")
 
 
 class _Parser(argparse.ArgumentParser):

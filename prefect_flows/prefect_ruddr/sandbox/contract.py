@@ -191,7 +191,11 @@ def violations(validator: Validator, value: Any, name: str) -> list[str]:
 
 def _describe(error: ValidationError, name: str) -> str:
     place = ".".join([name, *(str(step) for step in error.absolute_path)])
-    return f"{place}: {error.message[:_LONGEST_ERROR]}"
+    message = error.message
+    if len(message) > _LONGEST_ERROR:
+        # The value comes first and what is wrong with it last.
+        message = f"{message[: _LONGEST_ERROR // 2]} ... {message[-_LONGEST_ERROR // 2 :]}"
+    return f"{place}: {message}"
 
 
 def _from_text(text: str, validator: Validator) -> Any:

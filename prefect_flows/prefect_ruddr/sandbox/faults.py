@@ -44,7 +44,7 @@ class Fault(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     status: int | None = Field(default=None, ge=200, le=599)
-    body: bytes | str | dict[str, JsonValue] | list[JsonValue] | None = None
+    body: str | bytes | dict[str, JsonValue] | list[JsonValue] | None = None
     headers: dict[str, str] = {}
     carried_out: bool = False
     delay: _Seconds = 0.0
