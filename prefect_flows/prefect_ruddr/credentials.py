@@ -12,7 +12,11 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from prefect_ruddr.api import RuddrApi, ruddr_api
-from prefect_ruddr.errors import InvalidCredentials
+from prefect_ruddr.errors import GlobalConcurrencyLimitError, InvalidCredentials
+from prefect_ruddr.global_limits import (
+    aensure_global_concurrency_limit,
+    ensure_global_concurrency_limit,
+)
 from prefect_ruddr.stages import Workspace
 from prefect_ruddr.wire import Connection
 
@@ -154,6 +158,29 @@ class RuddrCredentials(Block):
     async def averify(self) -> Workspace:
         """Async twin of `verify`."""
         return await self.get_client().aworkspace()
+
+    def ensure_global_concurrency_limit(self) -> None:
+        """Create the Prefect limit named in `global_concurrency_limit`, or correct it.
+
+        Sends nothing to Ruddr. Call it once, before the processes start that share it; calling
+        it again does no harm.
+
+        Raises:
+            GlobalConcurrencyLimitError: When the credentials name no limit.
+        """
+        ensure_global_concurrency_limit(*self._limit_wanted())
+
+    async def aensure_global_concurrency_limit(self) -> None:
+        """Async twin of `ensure_global_concurrency_limit`."""
+        await aensure_global_concurrency_limit(*self._limit_wanted())
+
+    def _limit_wanted(self) -> tuple[str, float, int]:
+        if self.global_concurrency_limit is None:
+            raise GlobalConcurrencyLimitError(
+                "the credentials name no limit: set global_concurrency_limit to a name of your"
+                " choice, the same for all who share the workspace"
+            )
+        return self.global_concurrency_limit, self.requests_per_second, self.burst
 
 
 def _safe(base_url: str) -> str:
