@@ -1,0 +1,1 @@
+"""Plans, the judging before them and the accounts after them: pure."""
