@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 import stamina
 
@@ -90,9 +89,9 @@ class RuddrApi:
         )
         self._lock = threading.Lock()
         self._client: Client | None = None
-        self._async_clients: WeakKeyDictionary[
+        self._async_clients: dict[
             asyncio.AbstractEventLoop, tuple[Client, AsyncGenerator[None]]
-        ] = WeakKeyDictionary()
+        ] = {}
 
     def workspace(self) -> Workspace:
         """Read the workspace behind the key: one GET of the base URL."""
@@ -200,11 +199,20 @@ class RuddrApi:
         loop = asyncio.get_running_loop()
         if loop not in self._async_clients:
             http_client = wire.async_client(self._connection)
-            keeper = _kept_open(http_client)
+            keeper = self._kept_open(loop, http_client)
             client = Client(base_url=self._connection.root_url)
             self._async_clients[loop] = client.set_async_httpx_client(http_client), keeper
             await anext(keeper)
         return self._async_clients[loop][0]
+
+    async def _kept_open(
+        self, loop: asyncio.AbstractEventLoop, http_client: Any
+    ) -> AsyncGenerator[None]:
+        try:
+            yield
+        finally:
+            del self._async_clients[loop]
+            await http_client.aclose()
 
     def close(self) -> None:
         """Close the connections that threads share."""
@@ -271,13 +279,6 @@ class _Pages:
             self._seen.add(stages[-1].id)
             self._arguments = self._arguments | {"starting_after": stages[-1].id}
         return stages
-
-
-async def _kept_open(http_client: Any) -> AsyncGenerator[None]:
-    try:
-        yield
-    finally:
-        await http_client.aclose()
 
 
 def _get(stage: UUID) -> _Call[Stage]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -80,9 +82,16 @@ def _options(connection: Connection) -> dict[str, Any]:
             "Accept": "application/json",
             "User-Agent": f"prefect-ruddr/{__version__}",
         },
+        "verify": _certificates(),
         "timeout": connection.timeout_seconds,
         "limits": httpx.Limits(max_connections=100, max_keepalive_connections=100),
     }
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    # Reading them takes tens of milliseconds and a megabyte: once, not for each event loop.
+    return httpx.create_ssl_context()
 
 
 class _BearerAuth(httpx.Auth):
