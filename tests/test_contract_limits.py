@@ -42,6 +42,9 @@ def test_the_form_states_the_limits_of_the_contract(name: str) -> None:
     branches = form.pop("anyOf", None)
     if branches:
         form |= branches[0] | {"type": [branch["type"] for branch in branches]}
+    if form.get("enum") == [True, False]:
+        form |= {"type": "boolean"}
+        del form["enum"]
     # Judged by the model: JSON schema sees binary floats, and forms have no use for a pattern.
     beyond_forms = {"multipleOf", "pattern"}
     described = {"title", "description"}

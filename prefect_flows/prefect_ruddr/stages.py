@@ -254,6 +254,9 @@ class StageUpdate(BaseModel):
                 field["anyOf"] = branches
             elif branches is not None:
                 field.update(next(branch for branch in branches if branch != {"type": "null"}))
+        # Prefect's form shows a boolean as a switch, and sends false for one that nobody touched.
+        del schema["properties"]["is_active"]["type"]
+        schema["properties"]["is_active"]["enum"] = [True, False]
         schema["description"] = "The stage, and the fields to set; the others are left alone."
         schema["minProperties"] = 2
         # Ruddr's own spelling passes Prefect's check too, where the form shows only ours.
@@ -340,7 +343,8 @@ def _texts(error: ValidationError) -> Iterable[str]:
 
 
 def _shown(value: Any) -> str:
-    text = bounded(repr(value))
+    # The text of a number, not Decimal('1.5') or np.float64(1.5).
+    text = bounded(str(value) if isinstance(value, Real | Decimal) else repr(value))
     if len(text) <= 80:
         return text
     length = f" ({len(value)} characters)" if isinstance(value, str) else ""
