@@ -79,18 +79,19 @@ def test_every_violation_of_a_row_is_reported_at_once() -> None:
 
 def test_rows_about_the_same_stage_are_all_refused() -> None:
     """However the id is written: nobody could say which of them counts."""
-    same = [{"id": A, "probability": 0.5}, StageUpdate(id=UUID(A), name="Terms")]
-    judged = intake([same[0], {"id": B, "name": "Due"}, same[1], {"id": A.upper(), "name": "T"}])
+    due = {"id": B, "name": "Due"}
+    terms = StageUpdate(id=UUID(A), name="Terms")
+    judged = intake([GOOD, due, terms, {"id": A.upper(), "name": "T"}])
     assert judged.updates.keys() == {1}
     assert set(judged.violations.values()) == {f"id = {A}: updates 1, 3, 4 are all about it"}
 
 
 def test_a_bad_row_counts_among_the_rows_about_a_stage() -> None:
     """Mending one violation must not bring the next to light."""
-    judged = intake([GOOD, {"id": A, "probability": 2}])
+    judged = intake([GOOD, {"id": A, "probability": 1.5}])
     assert judged.updates == {}
     assert judged.violations[0] == f"id = {A}: updates 1, 2 are all about it"
-    assert judged.violations[1].startswith("probability = 2:")
+    assert judged.violations[1].startswith("probability = 1.5:")
     assert judged.violations[1].endswith(f"id = {A}: updates 1, 2 are all about it")
 
 

@@ -66,9 +66,8 @@ def test_a_ledger_keeps_one_line_for_each_update(
     lines = ledger.close("the run ended")
     assert [line.stage_id for line in lines] == [each.stage_id for each in changes]
     assert [line.outcome for line in lines] == [end or "not_attempted" for end in ends]
-    assert all(
-        line.error == "the run ended" for line, end in zip(lines, ends, strict=True) if not end
-    )
+    still_open = [line for line, end in zip(lines, ends, strict=True) if end is None]
+    assert all(line.error == "the run ended" for line in still_open)
 
 
 @pytest.mark.parametrize(

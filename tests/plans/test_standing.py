@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -40,7 +41,7 @@ def now(**fields: Any) -> Stage:
 @pytest.mark.parametrize(
     ("live", "update"),
     [
-        pytest.param({"probability": 0.2}, {"probability": "0.2000"}, id="0.2 and 0.2000"),
+        pytest.param({"probability": 0.2}, {"probability": Decimal("0.2000")}, id="0.2 and 0.2000"),
         pytest.param({"probability": 1.0}, {"probability": 1}, id="1.0 and 1"),
         pytest.param({"description": None}, {"description": " \n"}, id="null and blank"),
         pytest.param({"description": "\t "}, {"description": None}, id="blank and null"),
@@ -49,10 +50,7 @@ def now(**fields: Any) -> Stage:
 )
 def test_equal_values_are_no_change(live: dict[str, Any], update: dict[str, Any]) -> None:
     """What means the same to Ruddr is not written again."""
-    from decimal import Decimal  # noqa: PLC0415
-
-    fields = {k: Decimal(v) if k == "probability" else v for k, v in update.items()}
-    plan = plan_stage_updates([StageUpdate(id=ID, **fields)], {ID: now(**live)}, None)
+    plan = plan_stage_updates([StageUpdate(id=ID, **update)], {ID: now(**live)}, None)
     assert plan.changes == ()
 
 
