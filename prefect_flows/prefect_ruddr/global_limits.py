@@ -54,7 +54,9 @@ def fitting_size(requests_per_second: float, burst: int) -> tuple[int, float]:
 def measured(
     limit: GlobalConcurrencyLimitResponse, requests_per_second: float, burst: int
 ) -> Limit:
-    """Return the limit in requests, whether it counts them whole or in hundredths.
+    """Return the limit in requests, whether it counts them in hundredths or whole.
+
+    One that counts them whole works, but loses up to one request at each lease.
 
     Raises:
         GlobalConcurrencyLimitError: Neither its decay nor its size fits.

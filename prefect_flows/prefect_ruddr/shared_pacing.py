@@ -1,6 +1,7 @@
 """The request budget shared by processes and machines, through a Prefect global concurrency limit.
 
-Whoever has callers waiting leases some requests from the limit and sends them at once.
+Whoever has callers waiting leases some requests from the limit and sends them at once; while the
+limit has plenty, the next few are leased before they are asked for.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import TypeVar
@@ -68,8 +70,9 @@ class SharedLimit:
         self._thread: threading.Thread | None = None
         self._waiting = 0
         self._callers = 0
-        self._turns = 0
-        self._turns_end = 0.0
+        self._ahead = 0
+        self._ends_of_turns: deque[float] = deque()
+        self._taken: deque[float] = deque(maxlen=self._largest_lease)
         self._refusal: str | None = None
         self._free_until: float | None = None
 
@@ -84,12 +87,10 @@ class SharedLimit:
             if self._refusal is not None:
                 refusal, self._refusal = self._refusal, None
                 raise GlobalConcurrencyLimitError(refusal)
-            if self._turns and now < self._turns_end:
-                self._turns -= 1
+            if self._take_leased(now):
                 return True
             if self._free_until is not None and now < self._free_until:
                 return True
-            self._turns = 0
             self._waiting, self._callers = waiting, waiting + in_flight
             if self._thread is None:
                 # In the caller's context, which holds the settings of Prefect in force.
@@ -102,6 +103,20 @@ class SharedLimit:
                 self._thread.start()
             self._asked.notify()
             return self._free_until is not None
+
+    def _take_leased(self, now: float) -> bool:
+        turns, taken = self._ends_of_turns, self._taken
+        while turns and turns[0] <= now:
+            turns.popleft()
+        if not turns:
+            return False
+        turns.popleft()
+        if not turns:
+            # As many as were taken lately will be taken before they end.
+            self._ahead = sum(now - before < UNUSED_SECONDS / 2 for before in taken)
+            self._asked.notify()
+        taken.append(now)
+        return True
 
     def _lend(self) -> None:
         refusal: str | None = None
@@ -121,8 +136,8 @@ class SharedLimit:
         with self._asked:
             if self._thread is threading.current_thread():
                 self._thread = None
+                self._refusal = refusal if self._waiting else None
                 self._waiting = 0
-                self._refusal = refusal
         self.on_news()
 
     def _lend_with(self, client: SyncPrefectClient) -> None:
@@ -134,12 +149,16 @@ class SharedLimit:
         limit = self._read(client)
         room, known_at = limit.room, time.monotonic()
         read_at, crowd = known_at, False
-        while waiting := self._demand():
+        while self._demand():
             now = time.monotonic()
             room = min(limit.size, room + (now - known_at) * self._rate)
             known_at = now
             most = min(self._largest_lease, int(limit.size))
-            wanted = min(waiting, most)
+            wanted = min(self._waiting, most)
+            if not wanted:
+                wanted, self._ahead = min(self._ahead, most), 0
+                if room < limit.size / 2:
+                    continue
             if room < wanted:
                 # Those in flight will soon be back: one lease for all of them. In a crowd nobody
                 # may always be the first to wake up.
@@ -158,17 +177,17 @@ class SharedLimit:
             else:
                 crowd = True
 
-    def _demand(self) -> int:
-        """Return how many wait, as soon as somebody does; 0 if nobody came for long."""
+    def _demand(self) -> bool:
+        """Return as soon as turns are needed; False if none were for long."""
         with self._asked:
-            if not self._asked.wait_for(lambda: self._waiting, IDLE_SECONDS):
+            needed = self._asked.wait_for(lambda: self._waiting or self._ahead, IDLE_SECONDS)
+            if not needed:
                 self._thread = None
-            return self._waiting
+            return bool(needed)
 
     def _deliver(self, turns: int) -> None:
         with self._asked:
-            self._turns = turns
-            self._turns_end = time.monotonic() + UNUSED_SECONDS
+            self._ends_of_turns.extend([time.monotonic() + UNUSED_SECONDS] * turns)
             self._waiting = max(0, self._waiting - turns)
             self._free_until = None
         self.on_news()

@@ -9,7 +9,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from queue import Queue
 from typing import Any
 
@@ -67,20 +67,25 @@ def delayed(port: int, seconds: float) -> Handler:
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
-        with suppress(asyncio.CancelledError):
+        try:
             await asyncio.gather(
                 _pump(reader, server_writer, seconds), _pump(server_reader, writer, 0.0)
             )
+        except (asyncio.CancelledError, ConnectionError):
+            pass
+        finally:
+            server_writer.close()
+            writer.close()
 
     return forward
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
     loop = asyncio.get_running_loop()
-    with suppress(ConnectionError):
-        while chunk := await reader.read(65536):
-            loop.call_later(seconds, writer.write, chunk)
-    loop.call_later(seconds, writer.close)
+    while chunk := await reader.read(65536):
+        loop.call_later(seconds, writer.write, chunk)
+    await asyncio.sleep(seconds)
+    writer.close()
 
 
 @contextmanager
@@ -108,3 +113,22 @@ def serving(handler: Handler) -> Iterator[int]:
 def _run(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(main)
+
+
+def unavailable_at_first(port: int, answers: int) -> Handler:
+    """Return what forwards connections to the port, after the first few were answered 503."""
+    forward = delayed(port, 0.0)
+    left = answers
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal left
+        if not left:
+            await forward(reader, writer)
+            return
+        left -= 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    return answer
