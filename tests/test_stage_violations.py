@@ -86,8 +86,7 @@ def test_a_probability_is_any_number_of_four_decimal_places(probability: Any, se
         ),
         pytest.param(
             Decimal("0.62505"),
-            "probability = Decimal('0.62505'): Input should have at most 4 decimal places"
-            " (round it)",
+            "probability = 0.62505: Input should have at most 4 decimal places (round it)",
             id="five places",
         ),
         pytest.param(

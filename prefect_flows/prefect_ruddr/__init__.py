@@ -19,6 +19,7 @@ from prefect_ruddr.errors import (
     RuddrError,
     RuddrRequestError,
     ServerError,
+    SourceUnreadable,
     StageConflict,
     StageEdited,
     StageNotFound,
@@ -31,12 +32,14 @@ from prefect_ruddr.errors import (
     WorkspaceMismatch,
 )
 from prefect_ruddr.flows import (
+    apply_stage_file,
     apply_stage_updates,
     undo_stage_updates,
     update_opportunity_stage_flow,
 )
 from prefect_ruddr.outcomes import Outcome, StageOutcome, StageReport
 from prefect_ruddr.plans import FieldChange, StageChange, StagePlan, plan_stage_updates
+from prefect_ruddr.rows import SourceRow, stage_rows
 from prefect_ruddr.stages import Stage, StageStatus, StageUpdate, StageUpdateLike, Workspace
 from prefect_ruddr.tasks import (
     aget_opportunity_stage,
@@ -44,6 +47,7 @@ from prefect_ruddr.tasks import (
     aupdate_opportunity_stage,
     get_opportunity_stage,
     list_opportunity_stages,
+    read_stage_updates,
     update_opportunity_stage,
 )
 
@@ -67,6 +71,8 @@ __all__ = [
     "RuddrError",
     "RuddrRequestError",
     "ServerError",
+    "SourceRow",
+    "SourceUnreadable",
     "Stage",
     "StageChange",
     "StageConflict",
@@ -89,11 +95,14 @@ __all__ = [
     "__version__",
     "aget_opportunity_stage",
     "alist_opportunity_stages",
+    "apply_stage_file",
     "apply_stage_updates",
     "aupdate_opportunity_stage",
     "get_opportunity_stage",
     "list_opportunity_stages",
     "plan_stage_updates",
+    "read_stage_updates",
+    "stage_rows",
     "undo_stage_updates",
     "update_opportunity_stage",
     "update_opportunity_stage_flow",

@@ -3,6 +3,7 @@
 ```
 RuddrError
 ├── InvalidStageUpdates (ValueError)      the input is wrong; nothing was sent
+├── SourceUnreadable                      a file of updates that cannot be read
 ├── InvalidCredentials                    the key or the URL cannot be right; nothing was sent
 ├── StageUpdatesFailed                    a run in which not every update is in effect
 ├── StageEdited                           somebody changed the stage since; not written
@@ -68,6 +69,10 @@ class InvalidStageUpdates(RuddrError, ValueError):
         more = len(self.violations) - MOST_TEXTS
         listed = "; ".join(self.violations[:MOST_TEXTS]) + (f"; and {more} more" * (more > 0))
         return f"Invalid stage updates, {len(self.violations)} violations: {listed}"
+
+
+class SourceUnreadable(RuddrError):
+    """A file of updates that cannot be opened, or not be read to its end; nothing was sent."""
 
 
 class InvalidCredentials(RuddrError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
@@ -10,29 +10,48 @@ from uuid import UUID
 from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import core_schema
 
 from prefect_ruddr.applying import CONCURRENCY, apply_plan, require_workspace
 from prefect_ruddr.approval import Approval, Question, refusal
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageUpdatesFailed
 from prefect_ruddr.history import load_applied_plan
-from prefect_ruddr.intake import Intake, intake
+from prefect_ruddr.intake import Intake, Row, intake
 from prefect_ruddr.outcomes import Ledger, StageOutcome, StageReport
 from prefect_ruddr.plans import RISKY_PROBABILITY_CHANGE, StageChange, StagePlan, plan_stage_updates
 from prefect_ruddr.reports import current_flow_run_id, publish_outcomes, publish_plan
-from prefect_ruddr.stages import Stage, StageUpdate, stage_update
-from prefect_ruddr.tasks import read_stages, update_opportunity_stage
+from prefect_ruddr.rows import Blank
+from prefect_ruddr.sources import SourceFormat
+from prefect_ruddr.stages import Stage, StageUpdate, StageUpdateLike, stage_update
+from prefect_ruddr.tasks import (
+    list_opportunity_stages,
+    read_stage_updates,
+    read_stages,
+    update_opportunity_stage,
+)
 
 
-def _as_typed(value: Any, _: ValidatorFunctionWrapHandler) -> Any:
-    return value
+class _Form:
+    """Shows a parameter as a type in the form, and takes what is given as it is.
+
+    It is the flow that validates, not Prefect, so that the message is ours: one line, every
+    violation.
+    """
+
+    def __init__(self, shown: Any) -> None:
+        self._shown = shown
+
+    def __get_pydantic_core_schema__(
+        self, _: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        form = handler.generate_schema(self._shown)
+        return core_schema.no_info_wrap_validator_function(lambda value, _: value, form)
 
 
-# Validated by the flow, not by Prefect, so that the message is ours: one line, every violation.
-# Not pydantic's SkipValidation: it loses the limits that the form shows and the API enforces.
-UpdateAsTyped: TypeAlias = Annotated[StageUpdate, WrapValidator(_as_typed)]
-UpdatesAsTyped: TypeAlias = Annotated[list[StageUpdate], WrapValidator(_as_typed)]
+UpdateAsTyped: TypeAlias = Annotated[StageUpdateLike, _Form(StageUpdate)]
+UpdatesAsTyped: TypeAlias = Annotated[Sequence[Row], _Form(list[StageUpdate])]
 
 OnInvalid: TypeAlias = Literal["stop", "skip"]
 """What to do about updates that break a limit: send nothing at all, or go on without them."""
@@ -105,13 +124,89 @@ def apply_stage_updates(
     Raises:
         StageUpdatesFailed: When any update ended otherwise; its `report` is whole.
     """
-    judged = intake(updates)
-    ledger = Ledger(_line(judged, position) for position in range(len(judged.rows)))
+    question = Question(approval, risky_probability_change, approval_timeout_seconds)
+    return _applied(ruddr_credentials, updates, question, dry_run=dry_run, on_invalid=on_invalid)
+
+
+@flow(
+    name="apply-stage-file",
+    task_runner=ThreadPoolTaskRunner(max_workers=CONCURRENCY),  # type: ignore[arg-type]  # Prefect's own default has this type
+)
+def apply_stage_file(
+    ruddr_credentials: RuddrCredentials,
+    path_or_url: str,
+    *,
+    format: SourceFormat | None = None,  # noqa: A002 - what everybody calls it
+    blank: Blank = "leave",
+    null_marker: str | None = None,
+    encoding: str = "utf-8",
+    dry_run: bool = False,
+    approval: Approval = "never",
+    on_invalid: OnInvalid = "stop",
+    risky_probability_change: ProbabilityChange = RISKY_PROBABILITY_CHANGE,
+    approval_timeout_seconds: Seconds = 3600,
+) -> StageReport:
+    """Change the stages that a file lists: `read_stage_updates`, then `apply_stage_updates`.
+
+    It is one flow run, with one plan, and `undo_stage_updates` with its id takes it back.
+    Every outcome says the file and the line it comes from.
+
+    Args:
+        ruddr_credentials: The key to the workspace, as a Ruddr Credentials block.
+        path_or_url: The file: a path where the flow runs, or a URL such as `s3://…`.
+        format: "csv", "jsonl" or "parquet"; None for what the file's name says.
+        blank: What a blank description of a CSV or Parquet file means: "leave" it alone or
+            "clear" it. Anything else that is blank is left alone.
+        null_marker: A text that means null, such as `NULL`.
+        encoding: How a CSV or JSON Lines file is encoded.
+        dry_run: Publish the plan and stop there: nothing but GETs is sent.
+        approval: When to pause for a person's yes to the plan, as in `apply_stage_updates`.
+        on_invalid: "stop" sends nothing when any row is wrong; "skip" goes on without such
+            rows. A file that is wrong as a whole, such as by its header, always stops.
+        risky_probability_change: By how much, from 0 to 1, a probability may move without
+            being risky.
+        approval_timeout_seconds: How long to wait for the approval, in seconds.
+
+    Returns:
+        One outcome for each row, in the order of the file, all "updated" or "unchanged".
+
+    Raises:
+        InvalidStageUpdates: When the file is wrong as a whole; nothing is sent.
+        SourceUnreadable: When the file cannot be read; nothing is sent.
+        StageUpdatesFailed: When any row ended otherwise; its `report` is whole.
+    """
+    rows = read_stage_updates(
+        path_or_url,
+        format=format,
+        blank=blank,
+        null_marker=null_marker,
+        encoding=encoding,
+        on_invalid="keep",
+    )
+    question = Question(approval, risky_probability_change, approval_timeout_seconds)
+    return _applied(ruddr_credentials, rows, question, dry_run=dry_run, on_invalid=on_invalid)
+
+
+def _applied(
+    ruddr_credentials: RuddrCredentials,
+    rows: Iterable[Row],
+    question: Question,
+    *,
+    dry_run: bool,
+    on_invalid: OnInvalid,
+) -> StageReport:
+    judged = intake(rows)
+    ledger = _ledger(judged)
     plan = NOTHING
     why = None
     try:
         _stop_at_violations(judged, on_invalid)
-        live = read_stages(ruddr_credentials, [update.id for update in judged.updates.values()])
+        if judged.names:
+            live = {stage.id: stage for stage in list_opportunity_stages(ruddr_credentials)}
+            judged.find_by_name(live.values())
+            ledger = _ledger(judged)
+        else:
+            live = read_stages(ruddr_credentials, [update.id for update in judged.updates.values()])
         judged.reject_unknown(live)
         _stop_at_violations(judged, on_invalid)
         plan = _plan(ruddr_credentials, judged, live)
@@ -119,7 +214,6 @@ def apply_stage_updates(
         ledger.plan(plan.changes)
         publish_plan(plan, dry_run=dry_run)
         if not dry_run:
-            question = Question(approval, risky_probability_change, approval_timeout_seconds)
             ledger.settle(_written(ruddr_credentials, plan, question))
     except (RuddrRequestError, NotWritten) as error:
         why = str(error)
@@ -190,6 +284,10 @@ class NotWritten(Exception):
 NOTHING = StagePlan(workspace=None, changes=())
 
 
+def _ledger(judged: Intake) -> Ledger:
+    return Ledger(_line(judged, position) for position in range(len(judged.rows)))
+
+
 def _line(judged: Intake, position: int) -> StageOutcome:
     update = judged.updates.get(position)
     return StageOutcome(
@@ -197,6 +295,7 @@ def _line(judged: Intake, position: int) -> StageOutcome:
         stage_id=judged.stage_id(position),
         after=update.fields if update else {},
         retryable=update is not None,
+        place=judged.place(position),
     )
 
 

@@ -41,7 +41,7 @@ def load_applied_plan(flow_run_id: UUID) -> StagePlan:
     if not plans:
         raise PlanNotFound(
             f"flow run {flow_run_id} left no plan that was to be written: give the id of a run"
-            " of apply-stage-updates, or of an undo, that was not a dry run"
+            " of apply-stage-updates or apply-stage-file, or of an undo, that was not a dry run"
         )
     plan = merged(plans)
     not_written = _not_written(flow_run_id)

@@ -36,6 +36,7 @@ class StageOutcome(BaseModel):
         attempts: How many times the PATCH was sent.
         error: What went wrong, in one line; also what is doubtful about a success.
         retryable: Whether the same update may succeed in another run.
+        place: Where the update comes from, such as "stages.csv line 7", if it says.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +49,7 @@ class StageOutcome(BaseModel):
     attempts: int = 0
     error: str | None = None
     retryable: bool = False
+    place: str | None = None
 
     @classmethod
     def of(cls, change: StageChange, outcome: Outcome, error: str | None = None) -> Self:
@@ -121,11 +123,14 @@ class StageReport(BaseModel):
         )
 
     def retryable(self) -> list[StageUpdate]:
-        """Return the updates that may succeed when they are sent again, in order."""
+        """Return the updates that may succeed when they are sent again, in order.
+
+        Without those that gave a stage by name when the run ended before it was found.
+        """
         return [
             StageUpdate.model_validate({"id": outcome.stage_id, **outcome.after})
             for outcome in self.outcomes
-            if outcome.retryable
+            if outcome.retryable and outcome.stage_id
         ]
 
     def summary(self) -> str:
@@ -152,7 +157,8 @@ class StageReport(BaseModel):
             if line.outcome not in self._good
         ]
         own = [
-            f"update {position} ({line.stage_name or line.stage_id or 'no stage'}): {line.error}"
+            f"{line.place or f'update {position}'}"
+            f" ({line.stage_name or line.stage_id or 'no stage'}): {line.error}"
             for position, line in bad
             if line.outcome != "not_attempted"
         ]
@@ -171,31 +177,36 @@ class Ledger:
 
     def __init__(self, lines: Iterable[StageOutcome]) -> None:
         self._lines = list(lines)
-        self._open = {line.stage_id: at for at, line in enumerate(self._lines)}
+        self._open = set(range(len(self._lines)))
+        self._positions = {line.stage_id: at for at, line in enumerate(self._lines)}
 
     def reject(self, violations: Mapping[int, str]) -> None:
         """Take down what is wrong with updates, by position."""
         for position, violation in violations.items():
             line = self._lines[position]
-            self._open.pop(line.stage_id, None)
-            self._lines[position] = StageOutcome(
-                outcome="rejected", stage_id=line.stage_id, error=violation
-            )
+            rejected = StageOutcome(outcome="rejected", stage_id=line.stage_id, error=violation)
+            self._take_down(position, rejected)
 
     def plan(self, changes: Iterable[StageChange]) -> None:
         """Take down what is to change, which is what the lines say should the run end now."""
         for change in changes:
-            position = self._open[change.stage_id]
-            self._lines[position] = StageOutcome.of(change, "not_attempted")
+            position = self._positions[change.stage_id]
+            self._take_down(position, StageOutcome.of(change, "not_attempted"))
+            self._open.add(position)
 
     def settle(self, outcomes: Iterable[StageOutcome]) -> None:
         """Take down what became of stages."""
         for outcome in outcomes:
-            self._lines[self._open.pop(outcome.stage_id)] = outcome
+            self._take_down(self._positions[outcome.stage_id], outcome)
 
     def close(self, why: str | None) -> tuple[StageOutcome, ...]:
         """Return all lines; those that are still open say why they were not attempted."""
-        for position in self._open.values():
+        for position in self._open:
             self._lines[position] = self._lines[position].model_copy(update={"error": why})
         self._open.clear()
         return tuple(self._lines)
+
+    def _take_down(self, position: int, outcome: StageOutcome) -> None:
+        place = self._lines[position].place
+        self._lines[position] = outcome.model_copy(update={"place": place}) if place else outcome
+        self._open.discard(position)

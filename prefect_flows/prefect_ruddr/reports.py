@@ -92,7 +92,7 @@ def publish_outcomes(report: StageReport) -> None:
     """Publish the outcome table and the summary as artifacts of this flow run."""
     rows = [
         {
-            "update": position,
+            "update": outcome.place or position,
             "stage id": str(outcome.stage_id) if outcome.stage_id else None,
             "stage": outcome.stage_name,
             "outcome": outcome.outcome,
@@ -137,7 +137,8 @@ def summary_markdown(report: StageReport) -> str:
         lines += ["## What did not, and why", ""]
         lines += ["| update | stage | outcome | why |", "|---|---|---|---|"]
         lines += [
-            f"| {position} | {_cell(outcome.stage_name or outcome.stage_id or '?')}"
+            f"| {_cell(outcome.place or position)}"
+            f" | {_cell(outcome.stage_name or outcome.stage_id or '?')}"
             f" | {outcome.outcome.replace('_', ' ')} | {_cell(outcome.error or '')} |"
             for position, outcome in left[:MOST_LINES]
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
@@ -16,6 +17,8 @@ from prefect_ruddr.outcomes import StageOutcome
 from prefect_ruddr.plans import StageChange
 from prefect_ruddr.reading import read_live_stages
 from prefect_ruddr.reports import change_text, emit_updated
+from prefect_ruddr.rows import Blank, OnWrong, SourceRow
+from prefect_ruddr.sources import SourceFormat, read_source
 from prefect_ruddr.stages import Stage, StageUpdate, StageUpdateLike, stage_id, stage_update
 
 
@@ -125,6 +128,65 @@ async def alist_opportunity_stages(
 ) -> list[Stage]:
     """Async twin of `list_opportunity_stages`."""
     return await ruddr_credentials.get_client().alist_stages(name)
+
+
+@task(name="read-stage-updates", cache_policy=NO_CACHE)
+def read_stage_updates(
+    path_or_url: str | os.PathLike[str],
+    *,
+    format: SourceFormat | None = None,  # noqa: A002 - what everybody calls it
+    blank: Blank = "leave",
+    null_marker: str | None = None,
+    encoding: str = "utf-8",
+    on_invalid: OnWrong = "stop",
+) -> list[SourceRow]:
+    """Read a file of updates, for `apply_stage_updates` to carry out.
+
+    The columns, or the names in a JSON object, are those of a `StageUpdate`, in our spelling
+    or Ruddr's; instead of `id` there may be `stage`, what the stage is called now, and
+    `pipeline`, the id of the pipeline it is in. The file is read a line or a batch at a time.
+
+    Args:
+        path_or_url: A path, or any URL that fsspec can open: `s3://…`, `https://…`.
+        format: "csv", "jsonl" or "parquet"; None for what the file's name says. A `.gz`,
+            `.bz2`, `.xz` or `.zip` behind it is unpacked.
+        blank: What a blank description of a CSV or Parquet file means: "leave" it alone or
+            "clear" it. Anything else that is blank is left alone.
+        null_marker: A text that means null, such as `NULL`.
+        encoding: How a CSV or JSON Lines file is encoded.
+        on_invalid: "stop" raises when any row is wrong; "keep" hands wrong rows on, for
+            `apply_stage_updates` to report as rejected.
+
+    Returns:
+        One row for each row of the file, in its order, without those that are blank.
+
+    Raises:
+        InvalidStageUpdates: With every violation, each naming the file and the line. Also
+            with "keep" when the file is wrong as a whole, such as by its header.
+        SourceUnreadable: When the file cannot be opened, or not be read to its end.
+
+    Examples:
+        ```python
+        from prefect import flow
+        from prefect_ruddr import RuddrCredentials, apply_stage_updates, read_stage_updates
+
+        @flow
+        def nightly() -> None:
+            rows = read_stage_updates("s3://sales/stages.csv")
+            apply_stage_updates(RuddrCredentials.load("BLOCK_NAME"), rows)
+        ```
+    """
+    rows = read_source(
+        path_or_url,
+        format=format,
+        blank=blank,
+        null_marker=null_marker,
+        encoding=encoding,
+        on_invalid=on_invalid,
+    )
+    wrong = sum(bool(row.violations) for row in rows)
+    get_run_logger().info("Read %d rows%s", len(rows), f", {wrong} of them wrong" if wrong else "")
+    return rows
 
 
 @task(name="read-live-stages", cache_policy=NO_CACHE)
