@@ -185,8 +185,12 @@ class RuddrCredentials(Block):
 
 def _safe(base_url: str) -> str:
     """Return the URL in its one form, or say why it is not safe to send a key there."""
+    base_url = base_url.strip()
+    # Parsers disagree on these, and the one that sends the key is not the one that judges.
+    if " " in base_url or "\\" in base_url or not base_url.isprintable():
+        raise InvalidCredentials("base_url is not a URL: it has white space or a backslash in it")
     try:
-        url = urlsplit(base_url.strip())
+        url = urlsplit(base_url)
         host, _ = url.hostname, url.port
     except ValueError as error:
         raise InvalidCredentials(f"base_url is not a URL: {error}") from None

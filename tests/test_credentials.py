@@ -1,0 +1,244 @@
+"""The block holds a key that can be sent, to an address where that is safe, and hides it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from types import ModuleType
+
+import pytest
+from prefect import get_client
+from prefect.blocks.core import Block
+from prefect.plugins import load_prefect_collections
+from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
+from pydantic import SecretStr, ValidationError
+
+import prefect_ruddr
+from prefect_ruddr import InvalidCredentials, RuddrCredentials, Unauthorized, Workspace
+from prefect_ruddr.credentials import DEFAULT_BASE_URL
+from prefect_ruddr.sandbox import Sandbox
+
+KEY = "rk_live_0a1b2c3d4e5f"
+
+
+def credentials(base_url: str = DEFAULT_BASE_URL, api_key: str = KEY) -> RuddrCredentials:
+    """Return a block of a key and an address."""
+    return RuddrCredentials(api_key=SecretStr(api_key), base_url=base_url)
+
+
+class TestBlockStandards(BlockStandardTestSuite):
+    """What Prefect asks of every block type."""
+
+    @pytest.fixture
+    def block(self) -> type[Block]:
+        """The block type under test."""
+        return RuddrCredentials
+
+    def test_has_a_valid_image(self, block: type[Block]) -> None:
+        """There is no logo: Prefect's pages would fetch it from somebody else's server."""
+        assert block._logo_url is None
+
+
+@pytest.mark.parametrize(
+    ("base_url", "kept"),
+    [
+        pytest.param(DEFAULT_BASE_URL, DEFAULT_BASE_URL, id="Ruddr"),
+        pytest.param(f" {DEFAULT_BASE_URL}/\n", DEFAULT_BASE_URL, id="space and slash around"),
+        pytest.param("https://proxy.example:8443/x/workspace", None, id="https elsewhere"),
+        pytest.param("http://127.0.0.1:8000/api/workspace", None, id="IPv4 loopback"),
+        pytest.param("http://127.8.9.1/api/workspace", None, id="other IPv4 loopback"),
+        pytest.param("http://localhost:8000/api/workspace", None, id="localhost"),
+        pytest.param("http://[::1]:8000/api/workspace", None, id="IPv6 loopback"),
+    ],
+)
+def test_a_safe_address_is_accepted(base_url: str, kept: str | None) -> None:
+    """Https anywhere, plain http to this machine; kept in one form."""
+    assert credentials(base_url).base_url == (kept or base_url)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "why"),
+    [
+        ("http://www.ruddr.io/api/workspace", "unencrypted to www.ruddr.io: use https"),
+        ("http://localhost.evil.com/api/workspace", "unencrypted to localhost.evil.com"),
+        ("http://127.0.0.1.evil.com/api/workspace", "unencrypted to 127.0.0.1.evil.com"),
+        ("http://192.168.0.1/api/workspace", "unencrypted to 192.168.0.1"),
+        ("http://0.0.0.0/api/workspace", "unencrypted to 0.0.0.0"),
+        ("http://[::]/api/workspace", "unencrypted to ::"),
+        ("http://127.1/api/workspace", "unencrypted to 127.1"),
+        ("http://localhost@evil.com/api/workspace", "no user name, query or fragment"),
+        ("https://me:pass@www.ruddr.io/api/workspace", "no user name, query or fragment"),
+        ("https://@www.ruddr.io/api/workspace", "no user name, query or fragment"),
+        (r"https://www.ruddr.io\@evil.com/api/workspace", "is not a URL"),
+        ("https://www.ruddr.io/api/workspace?a=b", "no user name, query or fragment"),
+        ("https://www.ruddr.io/api/workspace#a", "no user name, query or fragment"),
+        ("https://www.ruddr.io/api", "must end in /workspace"),
+        ("https://www.ruddr.io", "must end in /workspace"),
+        ("https://www.ruddr.io/api/myworkspace", "must end in /workspace"),
+        ("ftp://www.ruddr.io/api/workspace", "must be an https address"),
+        ("file:///api/workspace", "must be an https address"),
+        ("www.ruddr.io/api/workspace", "must be an https address"),
+        ("https:///api/workspace", "must be an https address"),
+        ("https://www.ruddr.io:port/api/workspace", "is not a URL"),
+        ("https://www.ruddr.io:99999/api/workspace", "is not a URL"),
+        ("https://[::1/api/workspace", "is not a URL"),
+        ("https://www.rud\ndr.io/api/workspace", "is not a URL"),
+        ("https://www.ruddr .io/api/workspace", "is not a URL"),
+        ("https://www.ruddr.io\x00/api/workspace", "is not a URL"),
+        ("", "must be an https address"),
+    ],
+)
+def test_an_unsafe_address_is_refused(base_url: str, why: str) -> None:
+    """In one line that says why, before anything is sent there."""
+    with pytest.raises(InvalidCredentials) as caught:
+        credentials(base_url)
+    assert why in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert "pass" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("api_key", "why"),
+    [
+        pytest.param("", "api_key is empty", id="empty"),
+        pytest.param(f"{KEY}\n", "white space, a line break", id="line break at its end"),
+        pytest.param(f" {KEY}", "white space, a line break", id="space before it"),
+        pytest.param(f"Bearer {KEY}", "white space, a line break", id="with its scheme"),
+        pytest.param(f"{KEY}é", "not ASCII", id="not ASCII"),
+        pytest.param(f"{KEY}\x00", "white space, a line break", id="NUL"),
+    ],
+)
+def test_a_key_that_cannot_be_sent_is_refused(api_key: str, why: str) -> None:
+    """It would fail deep inside the HTTP client, or be another header; and it is not shown."""
+    with pytest.raises(InvalidCredentials, match=why) as caught:
+        credentials(api_key=api_key)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("timeout_seconds", 0),
+        ("timeout_seconds", 601),
+        ("timeout_seconds", float("nan")),
+        ("requests_per_second", 0),
+        ("requests_per_second", float("inf")),
+        ("burst", 0),
+        ("burst", 1.5),
+    ],
+)
+def test_a_setting_outside_its_range_is_refused(field: str, value: float) -> None:
+    """And the key beside it is not shown."""
+    with pytest.raises(ValidationError, match=field) as caught:
+        RuddrCredentials.model_validate({"api_key": KEY, field: value})
+    assert KEY not in str(caught.value)
+
+
+def test_the_defaults_are_the_documented_limits() -> None:
+    """20 requests a second and bursts of 60, in this process alone."""
+    block = credentials()
+    assert (block.requests_per_second, block.burst, block.timeout_seconds) == (20.0, 60, 30.0)
+    assert block.global_concurrency_limit is None
+
+
+def test_credentials_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a script, a container or a first try without a stored block."""
+    monkeypatch.setenv("RUDDR_API_KEY", KEY)
+    monkeypatch.setenv("RUDDR_BASE_URL", "http://localhost:8000/api/workspace")
+    assert RuddrCredentials.from_env() == credentials("http://localhost:8000/api/workspace")
+
+
+@pytest.mark.parametrize("base_url", [None, ""], ids=["unset", "empty"])
+def test_the_address_in_the_environment_is_optional(
+    monkeypatch: pytest.MonkeyPatch, base_url: str | None
+) -> None:
+    """Ruddr's own is the default."""
+    monkeypatch.setenv("RUDDR_API_KEY", KEY)
+    monkeypatch.delenv("RUDDR_BASE_URL", raising=False)
+    if base_url is not None:
+        monkeypatch.setenv("RUDDR_BASE_URL", base_url)
+    assert RuddrCredentials.from_env() == credentials()
+
+
+def test_an_environment_without_a_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do about it."""
+    monkeypatch.delenv("RUDDR_API_KEY", raising=False)
+    with pytest.raises(InvalidCredentials, match="set RUDDR_API_KEY, or give a Ruddr Credentials"):
+        RuddrCredentials.from_env()
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [repr, str, lambda block: repr(block.model_dump()), lambda block: block.model_dump_json()],
+    ids=["repr", "str", "dump", "JSON"],
+)
+def test_the_key_is_not_shown(shown: Callable[[RuddrCredentials], str]) -> None:
+    """However a block is printed."""
+    assert "base_url" in shown(credentials())
+    assert KEY not in shown(credentials())
+
+
+def test_a_client_does_not_show_the_key() -> None:
+    """Nor does what it is made of."""
+    client = credentials().get_client()
+    assert KEY not in repr(client) + repr(vars(client))
+
+
+def test_a_block_travels_to_another_process() -> None:
+    """A worker gets the key that it needs."""
+    arrived = pickle.loads(pickle.dumps(credentials()))  # noqa: S301
+    assert arrived.api_key.get_secret_value() == KEY
+
+
+def test_verifying_a_key_tells_its_workspace(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+) -> None:
+    """One GET of the base URL."""
+    assert ruddr_credentials.verify() == Workspace.model_validate(sandbox.workspace)
+    assert [request.method for request in sandbox.requests] == ["GET"]
+
+
+async def test_verifying_a_key_has_an_async_twin(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+) -> None:
+    """The same answer."""
+    assert (await ruddr_credentials.averify()).name == sandbox.workspace["name"]
+
+
+@pytest.mark.parametrize("revoked", [False, True], ids=["wrong", "revoked"])
+def test_a_key_that_does_not_fit_is_told(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, *, revoked: bool
+) -> None:
+    """And nothing else would work with it."""
+    if revoked:
+        sandbox.revoke_key()
+    else:
+        ruddr_credentials.api_key = SecretStr(KEY)
+    with pytest.raises(Unauthorized) as caught:
+        ruddr_credentials.verify()
+    assert caught.value.ends_run
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_block_is_saved_and_loaded_by_name(ruddr_credentials: RuddrCredentials) -> None:
+    """With every setting; and what Prefect's API shows of it is masked."""
+    ruddr_credentials.save("acme", overwrite=True)
+    loaded = RuddrCredentials.load("acme")
+    assert isinstance(loaded, RuddrCredentials)
+    assert loaded.model_dump(exclude={"api_key"}) == ruddr_credentials.model_dump(
+        exclude={"api_key"}
+    )
+    assert loaded.api_key == ruddr_credentials.api_key
+    with get_client(sync_client=True) as client:
+        document = client.read_block_document_by_name("acme", "ruddr-credentials", False)
+    assert document.data["base_url"] == ruddr_credentials.base_url
+    assert ruddr_credentials.api_key.get_secret_value() not in document.model_dump_json()
+
+
+def test_the_block_type_is_found_through_its_entry_point() -> None:
+    """Prefect imports the collection, and with it registers the block type."""
+    [entry] = entry_points(group="prefect.collections", name="prefect_ruddr")
+    assert entry.load() is prefect_ruddr
+    assert isinstance(load_prefect_collections()["prefect_ruddr"], ModuleType)
+    assert Block.get_block_class_from_key("ruddr-credentials") is RuddrCredentials
