@@ -1,9 +1,9 @@
 """The sandbox against its contract, by a fuzzer that knows only the contract.
 
-Every check of the fuzzer is on. Those that have nothing to look at here are the ones for
-operations that create or delete, for objects of several users, and for required headers:
-the contract has none of these. One of its findings is dropped, by fuzz_hooks.py: a valid
-request refused with 400 because of what the workspace holds, which no schema can say.
+Every check of the fuzzer is on. The ones for operations that create or delete, and for what
+belongs to one user of several, have nothing to look at: the contract has neither. One kind of
+finding is dropped, by fuzz_hooks.py: a valid request that is refused with 400 because of what
+the workspace holds, which no schema can say.
 """
 
 from __future__ import annotations

@@ -94,6 +94,12 @@ def test_a_key_must_fit_into_a_header(api_key: str) -> None:
         Sandbox(api_key=api_key)
 
 
+def test_it_runs_once_at_a_time() -> None:
+    """Entering a sandbox that is running is an error."""
+    with Sandbox() as sandbox, pytest.raises(RuntimeError, match="running already"):
+        sandbox.__enter__()
+
+
 def test_it_can_be_entered_again() -> None:
     """The workspace outlives the server: what was changed before is still so."""
     sandbox = Sandbox()

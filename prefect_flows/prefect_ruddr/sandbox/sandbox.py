@@ -89,6 +89,8 @@ class Sandbox:
         self._server: BackgroundServer | None = None
 
     def __enter__(self) -> Self:
+        if self._server is not None:
+            raise RuntimeError("the sandbox is running already")
         self._server = BackgroundServer(self._application, self._address)
         return self
 
