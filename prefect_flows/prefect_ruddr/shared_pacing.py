@@ -13,17 +13,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TypeVar
+from functools import partial
+from typing import NamedTuple
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import MissingContextError, ObjectNotFound, PrefectHTTPStatusError
+from prefect.client.orchestration import get_client
+from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.global_limits import Limit, measured
-
-T = TypeVar("T")
+from prefect_ruddr.global_limits import Lender
 
 LEASE_SECONDS = 0.5
 """A lease is at most what refills in this time: ten requests at 20 per second."""
@@ -40,8 +39,24 @@ RETRY_SECONDS = 30.0
 IDLE_SECONDS = 20.0
 """How long the thread and its connection outlive the last caller; Prefect keeps one for 25 s."""
 
-REFUSED = (422, 423)
-"""No room for so many slots: ever, or now."""
+
+class Demand(NamedTuple):
+    """What the callers of this process need.
+
+    Attributes:
+        waiting: Those who wait for a turn.
+        callers: The same, and those with a request in flight.
+        ahead: The turns that will be asked for next.
+    """
+
+    waiting: int = 0
+    callers: int = 0
+    ahead: int = 0
+
+    @property
+    def turns(self) -> int:
+        """The turns to lease, for those who wait or ahead of them."""
+        return self.waiting or self.ahead
 
 
 class SharedLimit:
@@ -68,9 +83,7 @@ class SharedLimit:
         """Forget everything: in a forked child."""
         self._asked = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
-        self._waiting = 0
-        self._callers = 0
-        self._ahead = 0
+        self._wanted = Demand()
         self._ends_of_turns: deque[float] = deque()
         self._taken: deque[float] = deque(maxlen=self._largest_lease)
         self._refusal: str | None = None
@@ -91,16 +104,13 @@ class SharedLimit:
                 return True
             if self._free_until is not None and now < self._free_until:
                 return True
-            self._waiting, self._callers = waiting, waiting + in_flight
+            self._wanted = Demand(waiting, waiting + in_flight)
             if self._thread is None:
                 # In the caller's context, which holds the settings of Prefect in force.
-                self._thread = threading.Thread(
-                    target=copy_context().run,
-                    args=(self._lend,),
-                    name="ruddr-shared-budget",
-                    daemon=True,
-                )
-                self._thread.start()
+                lend = partial(copy_context().run, self._lend)
+                thread = threading.Thread(target=lend, name="ruddr-shared-budget", daemon=True)
+                thread.start()
+                self._thread = thread
             self._asked.notify()
             return self._free_until is not None
 
@@ -113,7 +123,8 @@ class SharedLimit:
         turns.popleft()
         if not turns:
             # As many as were taken lately will be taken before they end.
-            self._ahead = sum(now - before < UNUSED_SECONDS / 2 for before in taken)
+            ahead = sum(now - before < UNUSED_SECONDS / 2 for before in taken)
+            self._wanted = self._wanted._replace(ahead=ahead)
             self._asked.notify()
         taken.append(now)
         return True
@@ -128,7 +139,8 @@ class SharedLimit:
                     httpx_settings={"timeout": PATIENCE_SECONDS}, sync_client=True
                 ) as client,
             ):
-                self._lend_with(client)
+                patience = PATIENCE_SECONDS if self._free_until is None else 0.0
+                self._lend_with(Lender(client, self._name, patience))
         except GlobalConcurrencyLimitError as error:
             refusal = str(error)
         except Exception as trouble:  # noqa: BLE001 - pacing alone beats failing the run
@@ -136,102 +148,63 @@ class SharedLimit:
         with self._asked:
             if self._thread is threading.current_thread():
                 self._thread = None
-                self._refusal = refusal if self._waiting else None
-                self._waiting = 0
+                self._refusal = refusal if self._wanted.waiting else None
+                self._wanted = Demand()
         self.on_news()
 
-    def _lend_with(self, client: SyncPrefectClient) -> None:
+    def _lend_with(self, lender: Lender) -> None:
         """Lease turns as long as somebody asks.
 
         `room` is what the limit allows if nobody else draws on it. In a crowd there is less, so
         it is read before each lease, and whatever is there is taken.
         """
-        limit = self._read(client)
+        limit = lender.read(self._rate, self._burst)
         room, known_at = limit.room, time.monotonic()
         read_at, crowd = known_at, False
-        while self._demand():
+        while (demand := self._demand()) is not None:
             now = time.monotonic()
             room = min(limit.size, room + (now - known_at) * self._rate)
             known_at = now
             most = min(self._largest_lease, int(limit.size))
-            wanted = min(self._waiting, most)
-            if not wanted:
-                wanted, self._ahead = min(self._ahead, most), 0
-                if room < limit.size / 2:
-                    continue
+            wanted = min(demand.turns, most)
+            if not demand.waiting and room < max(wanted, limit.size / 2):
+                continue
             if room < wanted:
                 # Those in flight will soon be back: one lease for all of them. In a crowd nobody
                 # may always be the first to wake up.
                 hurry = random.uniform(0.5, 1) if crowd else 1  # noqa: S311
-                time.sleep(hurry * (min(self._callers, most) - room) / self._rate)
+                time.sleep(hurry * (min(demand.callers, most) - room) / self._rate)
                 continue
             if crowd or now - read_at > RETRY_SECONDS:
-                limit = self._read(client)
+                limit = lender.read(self._rate, self._burst)
                 known_at = read_at = time.monotonic()
                 crowd = limit.room < room - 1
                 room = limit.room
                 wanted = min(wanted, int(room))
-            if wanted and self._lease(client, wanted * limit.slots):
+            if wanted > 0 and lender.lease(wanted * limit.slots):
                 room -= wanted
                 self._deliver(wanted)
+                lender.patience = PATIENCE_SECONDS
             else:
                 crowd = True
 
-    def _demand(self) -> bool:
-        """Return as soon as turns are needed; False if none were for long."""
+    def _demand(self) -> Demand | None:
+        """Return what is needed as soon as something is; None if nothing was for long."""
         with self._asked:
-            needed = self._asked.wait_for(lambda: self._waiting or self._ahead, IDLE_SECONDS)
-            if not needed:
+            if not self._asked.wait_for(lambda: self._wanted.turns, IDLE_SECONDS):
                 self._thread = None
-            return bool(needed)
+                return None
+            demand = self._wanted
+            self._wanted = demand._replace(ahead=0)
+            return demand
 
     def _deliver(self, turns: int) -> None:
         with self._asked:
             self._ends_of_turns.extend([time.monotonic() + UNUSED_SECONDS] * turns)
-            self._waiting = max(0, self._waiting - turns)
+            waiting = max(0, self._wanted.waiting - turns)
+            self._wanted = self._wanted._replace(waiting=waiting)
             self._free_until = None
         self.on_news()
-
-    def _read(self, client: SyncPrefectClient) -> Limit:
-        try:
-            limit = self._call(lambda: client.read_global_concurrency_limit_by_name(self._name))
-        except ObjectNotFound:
-            raise self._missing() from None
-        return measured(limit, self._rate, self._burst)
-
-    def _lease(self, client: SyncPrefectClient, slots: int) -> bool:
-        try:
-            leased = self._call(
-                lambda: client.increment_concurrency_slots([self._name], slots, "rate_limit")
-            )
-        except PrefectHTTPStatusError as error:
-            if error.response.status_code in REFUSED:
-                return False
-            raise
-        if not leased.json():
-            raise self._missing()
-        return True
-
-    def _call(self, call: Callable[[], T]) -> T:
-        """Call the API; a busy server gets more chances, unless callers go on without it."""
-        patience = PATIENCE_SECONDS if self._free_until is None else 0.0
-        give_up_at = time.monotonic() + patience
-        while True:
-            try:
-                return call()
-            except ObjectNotFound:
-                raise
-            except Exception as trouble:
-                status = getattr(getattr(trouble, "response", None), "status_code", None)
-                if status in REFUSED or time.monotonic() >= give_up_at:
-                    raise
-            time.sleep(0.25)
-
-    def _missing(self) -> GlobalConcurrencyLimitError:
-        return GlobalConcurrencyLimitError(
-            f"The global concurrency limit {self._name!r} does not exist: create it with "
-            "ruddr_credentials.ensure_global_concurrency_limit()."
-        )
 
     def _go_on_alone(self, trouble: Exception) -> None:
         with self._asked:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from prefect_ruddr import pacing
+from prefect_ruddr import budget as budget_module
 from prefect_ruddr.pacing import RequestBudget, request_budget
 
 from .manual_clock import ManualClock, timekeepers
@@ -155,7 +155,7 @@ def test_an_exception_raised_in_a_waiting_thread_leaves_its_turn_to_the_next(
     empty_budget: RequestBudget, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As Prefect raises its timeouts in the thread of a task run."""
-    monkeypatch.setattr(pacing, "ATTENTION_SECONDS", 0.01)
+    monkeypatch.setattr(budget_module, "ATTENTION_SECONDS", 0.01)
     done: list[str] = []
     stopped = queue_up(Caller(empty_budget, done, "stopped"), clock)
     following = queue_up(Caller(empty_budget, done, "following"), clock)
@@ -215,6 +215,23 @@ def test_one_budget_serves_event_loops_one_after_the_other(clock: ManualClock) -
     asyncio.run(two_requests())
 
     assert done == ["one", "two", "one", "two"]
+
+
+def test_a_sync_request_on_the_thread_of_an_event_loop_gets_its_turn() -> None:
+    """Though the coroutines before it in the queue cannot go on meanwhile."""
+    budget = RequestBudget(1000.0, 10)
+    done: list[str] = []
+
+    async def both_colours() -> None:
+        tasks = [asyncio.create_task(request(budget, done, "task")) for _ in range(15)]
+        await asyncio.sleep(0)
+        with budget.request():
+            done.append("sync")
+        await asyncio.gather(*tasks)
+
+    asyncio.run(both_colours())
+
+    assert sorted(done) == ["sync"] + ["task"] * 15
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
