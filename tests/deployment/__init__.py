@@ -1,0 +1,1 @@
+"""The deployments, on a Prefect server and a worker of their own."""

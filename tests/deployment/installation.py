@@ -1,0 +1,139 @@
+"""A Prefect server with the deployments in it, and the processes it is made of."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+PATIENCE = 120.0
+"""Seconds until a process or a run counts as stuck, on the slowest machine."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A Prefect server of its own, with the deployments in it and a worker on the pool.
+
+    Attributes:
+        api: A client of the server's API.
+        environment: What a command line that talks to this server has in its environment.
+        files: Everything that the server, the worker and the runs write is in here.
+        deploy_output: What `make deploy` printed.
+    """
+
+    api: httpx.Client
+    environment: dict[str, str]
+    files: Path
+    deploy_output: str
+
+    def prefect(self, *words: str) -> str:
+        """Run Prefect's command line to its end and return what it printed."""
+        return run_to_end(str(BIN / "prefect"), *words, environment=self.environment)
+
+    def deploy(self) -> str:
+        """Run `make deploy` and return what it printed."""
+        return make_deploy(self.environment)
+
+    def get(self, path: str) -> Any:
+        """Read one object of Prefect's API."""
+        return self.api.get(path).raise_for_status().json()
+
+    def deployment(self) -> Any:
+        """The deployment as the API serves it, which is what the UI makes the form of."""
+        return self.get("/deployments/name/update-opportunity-stage/default")
+
+    def create_run(self, update: dict[str, Any]) -> httpx.Response:
+        """Ask for a run as the form does: the parameters that were filled in, and no others."""
+        path = f"/deployments/{self.deployment()['id']}/create_flow_run"
+        for _ in until_patience_ends():
+            response = self.api.post(path, json={"parameters": {"update": update}})
+            # The server's SQLite is busy for a moment; Prefect's own client waits as well.
+            if response.status_code != 503:
+                return response
+        raise TimeoutError("the Prefect server stays busy")
+
+    def run(self, update: dict[str, Any]) -> Any:
+        """Ask for a run, wait for its end and return it."""
+        run_id = self.create_run(update).raise_for_status().json()["id"]
+        ended = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+        for _ in until_patience_ends():
+            run = self.get(f"/flow_runs/{run_id}")
+            if run["state_type"] in ended:
+                return run
+        raise TimeoutError(f"flow run {run_id} is {run['state_type']}")
+
+    def runs(self) -> int:
+        """How many flow runs the server has ever been asked for."""
+        count: int = self.api.post("/flow_runs/count", json={}).raise_for_status().json()
+        return count
+
+
+@contextmanager
+def running(*words: str, environment: dict[str, str], log: Path) -> Iterator[None]:
+    """Run a command line in a session of its own, which ends with the context."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            words, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            # What is left of the session that this process started.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def make_deploy(environment: dict[str, str]) -> str:
+    """Run `make deploy` without a terminal and return what it printed."""
+    # -o: the environment of the tests is the one to deploy from, whatever make thinks of it.
+    make = ("make", "-o", ".venv/.ready", "deploy", f"BIN={BIN}")
+    return run_to_end(*make, environment=environment)
+
+
+def run_to_end(*words: str, environment: dict[str, str]) -> str:
+    """Run a command line that has to succeed and return what it printed."""
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def wait_until_healthy(api: httpx.Client) -> None:
+    """Wait until the server answers."""
+    for _ in until_patience_ends():
+        with suppress(httpx.TransportError):
+            if api.get("/health").is_success:
+                return
+    raise TimeoutError("the Prefect server does not answer")
+
+
+def until_patience_ends() -> Iterator[None]:
+    """Give turns of waiting for another process."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.2)

@@ -1,0 +1,164 @@
+"""From the form to the wire: a real server, a real worker, a real run of the deployment."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
+
+from .installation import Installation
+
+ID = {"id": EXAMPLE_STAGE_ID}
+
+
+@pytest.fixture(scope="module")
+def form_run(installation: Installation, sandbox: Sandbox) -> Any:
+    """A run with two of the six fields filled in, one of them null."""
+    return installation.run(ID | {"probability": 0.0003, "description": None})
+
+
+def patches(sandbox: Sandbox, stage_id: str) -> list[Any]:
+    """The bodies of the PATCHes of a stage; no stage is written by two tests."""
+    return [
+        request.json
+        for request in sandbox.requests
+        if request.method == "PATCH" and request.path.endswith(stage_id)
+    ]
+
+
+def stage_named(sandbox: Sandbox, name: str) -> str:
+    """The id of the only stage with a name."""
+    [stage_id] = [str(stage["id"]) for stage in sandbox.stages if stage["name"] == name]
+    return stage_id
+
+
+def test_a_run_writes_what_was_filled_in_and_nothing_else(form_run: Any, sandbox: Sandbox) -> None:
+    """Absent fields stay absent, null clears, and four decimals arrive as typed."""
+    assert form_run["state_name"] == "Completed"
+    assert patches(sandbox, EXAMPLE_STAGE_ID) == [{"description": None, "probability": 0.0003}]
+    stage = sandbox.stage(EXAMPLE_STAGE_ID)
+    assert (stage["description"], stage["probability"]) == (None, 0.0003)
+    assert (stage["name"], stage["statusId"], stage["isActive"]) == ("Negotiation", "open", True)
+
+
+def test_the_command_line_and_ruddrs_spelling_do_the_same(
+    installation: Installation, sandbox: Sandbox
+) -> None:
+    """`prefect deployment run` takes the update as JSON, its fields named as Ruddr names them."""
+    stage_id = stage_named(sandbox, "Discovery")
+    update = {"id": stage_id, "statusId": "lost", "isActive": False}
+    printed = installation.prefect(
+        *("deployment", "run", "update-opportunity-stage/default", "--watch"),
+        *("--watch-interval", "1", "--param", f"update={json.dumps(update)}"),
+    )
+    assert "Completed" in printed
+    assert patches(sandbox, stage_id) == [{"statusId": "lost", "isActive": False}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        pytest.param({"probability": 1.5}, "1.5 is greater than the maximum of 1", id="too-likely"),
+        pytest.param({"probability": -0.1}, "less than the minimum of 0", id="negative"),
+        pytest.param({"probability": "0.5"}, "is not of type 'number'", id="number-as-text"),
+        pytest.param({"probability": None}, "None is not of type 'number'", id="null-probability"),
+        pytest.param({"name": None}, "None is not of type 'string'", id="null-name"),
+        pytest.param({"is_active": None}, "None is not one of", id="null-is-active"),
+        pytest.param({"is_active": 1}, "1 is not one of [True, False]", id="one-for-true"),
+        pytest.param({"name": "n" * 256}, "is too long", id="long-name"),
+        pytest.param({"name": ""}, "''", id="empty-name"),
+        pytest.param({"description": "d" * 5001}, "is too long", id="long-description"),
+        pytest.param({"status_id": "maybe"}, "'maybe' is not one of", id="unknown-status"),
+        pytest.param({"statusId": "maybe"}, "'maybe' is not one of", id="ruddrs-spelling"),
+        pytest.param({"stage_name": "Won"}, "'stage_name' does not match", id="unknown-field"),
+        pytest.param({}, "does not have enough properties", id="nothing-to-set"),
+    ],
+)
+def test_the_api_refuses_what_ruddr_would(
+    installation: Installation, sandbox: Sandbox, fields: dict[str, Any], reason: str
+) -> None:
+    """A wrong update is refused with the reason when it is submitted: no run, no request."""
+    before = installation.runs(), len(sandbox.requests)
+    response = installation.create_run(ID | fields)
+    assert response.status_code == 409
+    assert reason in response.json()["detail"]
+    assert (installation.runs(), len(sandbox.requests)) == before
+
+
+def test_the_form_has_limits_and_sends_nothing_unasked(installation: Installation) -> None:
+    """No default and no switch, which Prefect's form would send; null for description alone."""
+    deployment = installation.deployment()
+    assert deployment["enforce_parameter_schema"] is True
+    schema = deployment["parameter_openapi_schema"]["definitions"]["StageUpdate"]
+    form = {
+        name: {key: value for key, value in field.items() if key not in {"title", "description"}}
+        for name, field in schema["properties"].items()
+    }
+    assert form == {
+        "id": {"type": "string", "format": "uuid"},
+        "name": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": {"anyOf": [{"type": "string", "maxLength": 5000}, {"type": "null"}]},
+        "probability": {"type": "number", "minimum": 0, "maximum": 1},
+        "status_id": {"type": "string", "enum": ["open", "won", "lost"]},
+        "is_active": {"enum": [True, False]},
+        "opportunity_pipeline_id": {"type": "string", "format": "uuid"},
+    }
+    assert schema["required"] == ["id"]
+
+
+def test_the_deployment_names_the_block_and_holds_no_value_of_it(
+    installation: Installation,
+) -> None:
+    """The reference is resolved when a run starts, so a new key needs no new deployment."""
+    assert installation.deployment()["parameters"] == {
+        "ruddr_credentials": {"$ref": {"block_document_slug": "ruddr-credentials/default"}}
+    }
+
+
+def test_the_schedule_is_off_until_it_is_switched_on(installation: Installation) -> None:
+    """Deploying starts nothing by itself."""
+    [schedule] = installation.deployment()["schedules"]
+    assert (schedule["slug"], schedule["active"]) == ("weekdays", False)
+
+
+def test_one_run_writes_at_a_time(installation: Installation) -> None:
+    """The limit is the pool's, so it holds over all deployments of it."""
+    pool = installation.get("/work_pools/ruddr")
+    assert (pool["type"], pool["concurrency_limit"]) == ("process", 1)
+    assert installation.deployment()["work_pool_name"] == "ruddr"
+
+
+def test_deploying_says_what_to_do_next(installation: Installation) -> None:
+    """Save the key, start a worker."""
+    assert "R.from_env().save" in installation.deploy_output
+    assert "prefect worker start --pool ruddr" in installation.deploy_output
+
+
+def test_the_key_is_in_nothing_that_prefect_keeps(
+    installation: Installation, form_run: Any, sandbox: Sandbox
+) -> None:
+    """Not in the database (the block is encrypted), a log, a result, or what was printed."""
+    kept = [path.read_bytes() for path in installation.files.rglob("*") if path.is_file()]
+    assert any(EXAMPLE_STAGE_ID.encode() in content for content in kept)
+    assert not any(sandbox.api_key.encode() in content for content in kept)
+    logs = installation.api.post("/logs/filter", json={}).raise_for_status().json()
+    assert any(log["flow_run_id"] == form_run["id"] for log in logs)
+    assert sandbox.api_key not in json.dumps(logs)
+
+
+@pytest.mark.long
+def test_deploying_again_changes_nothing(installation: Installation) -> None:
+    """The same deployment, and a limit of the pool that somebody has raised stays raised."""
+    installation.api.patch("/work_pools/ruddr", json={"concurrency_limit": 3}).raise_for_status()
+    before = installation.deployment()
+    installation.deploy()
+    assert installation.get("/work_pools/ruddr")["concurrency_limit"] == 3
+    changing = {"updated", "last_polled", "schedules", "version", "version_id"}
+    after = installation.deployment()
+    assert {k: v for k, v in after.items() if k not in changing} == {
+        k: v for k, v in before.items() if k not in changing
+    }
+    assert [s["id"] for s in after["schedules"]] == [s["id"] for s in before["schedules"]]
