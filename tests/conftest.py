@@ -13,6 +13,7 @@ os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 
 import pytest
 from hypothesis import settings
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr
 
@@ -28,8 +29,14 @@ settings.load_profile("repository")
 
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[None]:
-    """A real Prefect API with a database of its own, for the whole session."""
-    with prefect_test_harness(server_startup_timeout=120):
+    """A real Prefect API with a database of its own, for the whole session.
+
+    Without heartbeats: at the end of a flow, the thread that sends them takes a second to stop.
+    """
+    with (
+        prefect_test_harness(server_startup_timeout=120),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
         yield
 
 
