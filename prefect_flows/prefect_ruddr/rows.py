@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
+from attrs import frozen
 from pydantic.alias_generators import to_camel
 
 from prefect_ruddr.errors import InvalidStageUpdates, bounded
@@ -32,7 +32,9 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
-@dataclass(frozen=True, slots=True)
+# Not a dataclass: Prefect would write every row into the parameters that it records of a run,
+# and refuses to start one whose parameters are above 512 KiB.
+@frozen
 class SourceRow:
     """A row of a file, a frame or a query: what it asks for, and where it stands.
 
