@@ -1,0 +1,256 @@
+"""Runs the benchmarks by name, or all of them, and prints their tables.
+
+`python -m benchmarks [--rounds N] [NAME …]`; every figure is the median over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple
+from importlib.metadata import version
+from itertools import count
+from typing import Any, NamedTuple
+
+from benchmarks.place import Measured, Place, place
+
+RATE, BURST = 20.0, 60
+_NUMBERS = count(1)
+
+
+class Row(NamedTuple):
+    """One line of a table: what was done, and its figures."""
+
+    name: str
+    figures: Sequence[object]
+
+
+class Bench:
+    """The benchmarks, over a number of rounds.
+
+    Args:
+        at: Where they take place.
+        rounds: How often each measurement is made.
+    """
+
+    def __init__(self, at: Place, rounds: int) -> None:
+        self._at = at
+        self._rounds = rounds
+
+    def at_the_limit(self) -> None:
+        """500 updates from one process at Ruddr's limit."""
+        floor = ideal(500)
+        _table(
+            "500 updates at 20 a second, bursts of 60: one process",
+            ("", "seconds", "÷ ideal", "429s", "Prefect calls"),
+            [
+                Row("ideal", (f"{floor:.2f}", "1.000", 0, "")),
+                self._limited("ours, local budget", "flow_of_ours", 500),
+                self._limited("ours, shared budget", "flow_of_ours", 500, limit=_name()),
+                self._limited(
+                    "rate_limit in each task", "flow_with_rate_limit", 500, limit=_name()
+                ),
+                self._limited("task retries after a 429", "flow_with_retries", 500),
+            ],
+        )
+
+    def four_processes(self) -> None:
+        """500 updates from four processes that share one limit."""
+        _table(
+            "500 updates at 20 a second, bursts of 60: four processes, one shared limit",
+            ("", "seconds", "÷ ideal", "429s", "Prefect calls"),
+            [
+                Row("ideal", (f"{ideal(500):.2f}", "1.000", 0, "")),
+                self._limited("ours", "flow_of_ours", 500, processes=4, limit=_name()),
+                self._limited(
+                    "ours, Prefect's API 30 ms farther",
+                    "flow_of_ours",
+                    500,
+                    processes=4,
+                    delay=0.03,
+                    limit=_name(),
+                ),
+                self._limited(
+                    "rate_limit in each task",
+                    "flow_with_rate_limit",
+                    500,
+                    processes=4,
+                    limit=_name(),
+                ),
+            ],
+        )
+
+    def no_limit(self) -> None:
+        """What the work itself costs, without a limit on the server."""
+        jobs: list[tuple[str, str, int, dict[str, Any]]] = [
+            ("flow, ours", "flow_of_ours", 500, {"unlimited": True}),
+            ("flow by hand, plain httpx", "flow_by_hand", 500, {}),
+            ("call layer, ours", "call_layer_of_ours", 5000, {}),
+            ("plain httpx", "plain_httpx", 5000, {}),
+            ("call layer, ours, 16 threads", "call_layer_of_ours", 5000, {"threads": 16}),
+            ("plain httpx, 16 threads", "plain_httpx", 5000, {"threads": 16}),
+        ]
+        rows = []
+        for name, job, updates, options in jobs:
+            took = self._median(job, updates, rate=None, **options)
+            rows.append(
+                Row(
+                    name,
+                    (
+                        f"{updates / took.seconds:.0f}",
+                        f"{took.cpu_seconds / updates * 1000:.2f}",
+                        f"{took.peak_megabytes:.0f}",
+                    ),
+                )
+            )
+        _table("No limit on the server", ("", "updates/s", "CPU ms/update", "peak MB"), rows)
+
+    def growth(self) -> None:
+        """How time, memory and calls of Prefect's API grow with the updates."""
+        rows = []
+        for updates in (10, 100, 1_000, 10_000):
+            took = self._median("flow_of_ours", updates, rate=None, unlimited=True, once=True)
+            rows.append(
+                Row(
+                    f"{updates:,} updates",
+                    (
+                        f"{took.whole_seconds:.1f}",
+                        f"{took.whole_seconds / updates * 1000:.1f}",
+                        f"{took.cpu_seconds / updates * 1000:.1f}",
+                        f"{took.peak_megabytes:.0f}",
+                        f"{took.prefect_calls / updates:.2f}",
+                    ),
+                )
+            )
+        _table(
+            "Growth, no limit on the server",
+            ("", "seconds", "ms/update", "CPU ms/update", "peak MB", "Prefect calls/update"),
+            rows,
+        )
+
+    def fixed_costs(self) -> None:
+        """What a run costs that changes nothing, and what starting costs."""
+        prefect = self._seconds(
+            [sys.executable, "-c", "import prefect, prefect.flows, prefect.tasks"]
+        )
+        facade = self._seconds([sys.executable, "-c", FACADE])
+        ours = self._seconds([sys.executable, "-c", f"{FACADE}; import prefect_ruddr"])
+        no_op = self._median("no_op_flow_of_ours", 250, rate=None)
+        with tempfile.TemporaryDirectory() as home:
+            run = ["make", "run", f"RUN_HOME={home}"]
+            cold, warm = self._at.run(run), self._at.run(run)
+        _table(
+            "Fixed costs",
+            ("", "figure"),
+            [
+                Row("import of prefect, bare", (f"{prefect:.2f} s",)),
+                Row("import of prefect as its users do (flow, task, Block)", (f"{facade:.2f} s",)),
+                Row("import of prefect_ruddr on top", (f"{(ours / facade - 1) * 100:+.1f} %",)),
+                Row(
+                    "apply-stage-updates, 250 stages, nothing to do",
+                    (f"{no_op.whole_seconds:.2f} s",),
+                ),
+                Row("… reads sent", (no_op.reads,)),
+                Row("… PATCHes sent", (no_op.patches,)),
+                Row("make run, no database yet", (f"{cold:.1f} s",)),
+                Row("make run, again", (f"{warm:.1f} s",)),
+            ],
+        )
+
+    def forty_changes(self) -> None:
+        """The common case: a plan of 40 changes, from the start of the flow to the last PATCH."""
+        ours = self._median("flow_of_ours", 40)
+        floor = self._median("plain_httpx", 40)
+        _table(
+            "40 changes at Ruddr's limit, to the last PATCH",
+            ("", "seconds"),
+            [
+                Row("ours: read, plan, publish, write", (f"{ours.seconds:.3f}",)),
+                Row("plain httpx, one after the other", (f"{floor.seconds:.3f}",)),
+            ],
+        )
+
+    def _limited(self, name: str, job: str, updates: int, **options: Any) -> Row:
+        took = self._median(job, updates, rate=RATE, **options)
+        lost = f" ({updates - took.patches} lost)" if took.patches != updates else ""
+        return Row(
+            name + lost,
+            (
+                f"{took.seconds:.2f}",
+                f"{took.seconds / ideal(updates):.3f}",
+                took.refused,
+                took.prefect_calls,
+            ),
+        )
+
+    def _median(self, job: str, updates: int, *, once: bool = False, **options: Any) -> Measured:
+        taken = []
+        for _ in range(1 if once else self._rounds):
+            taken.append(astuple(self._at.measure(job, updates, **options)))
+            print(".", end="", file=sys.stderr, flush=True)
+        return Measured(*(statistics.median(figures) for figures in zip(*taken, strict=True)))
+
+    def _seconds(self, command: Sequence[str]) -> float:
+        return min(self._at.run(command) for _ in range(5))
+
+
+FACADE = "from prefect import flow, task; from prefect.blocks.core import Block"
+
+BENCHMARKS: dict[str, Callable[[Bench], None]] = {
+    "limit": Bench.at_the_limit,
+    "processes": Bench.four_processes,
+    "nolimit": Bench.no_limit,
+    "growth": Bench.growth,
+    "fixed": Bench.fixed_costs,
+    "forty": Bench.forty_changes,
+}
+
+
+def ideal(requests: int) -> float:
+    """Return the seconds that a full bucket needs for so many requests, at the least."""
+    return (requests - BURST) / RATE
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--rounds", type=int, default=3, help="how often to measure (3)")
+    asked = parser.parse_args()
+    unknown = set(asked.names) - set(BENCHMARKS)
+    if unknown or asked.rounds < 1:
+        parser.error(f"there is no benchmark {', '.join(unknown)}: {', '.join(BENCHMARKS)}")
+    print(_machine())
+    with place() as at:
+        for name in asked.names or BENCHMARKS:
+            BENCHMARKS[name](Bench(at, asked.rounds))
+
+
+def _machine() -> str:
+    packages = ("prefect", "httpx", "pydantic", "stamina")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}"
+        f" {platform.machine()}, Python {platform.python_version()}, {versions}"
+    )
+
+
+def _name() -> str:
+    """Return the name of a limit that was not used before."""
+    return f"benchmark-{next(_NUMBERS)}"
+
+
+def _table(title: str, headings: Sequence[str], rows: Iterable[Row]) -> None:
+    lines = [f"| {' | '.join(headings)} |", f"|---{'|---:' * (len(headings) - 1)}|"]
+    lines += [f"| {row.name} | {' | '.join(map(str, row.figures))} |" for row in rows]
+    print(f"\n### {title}\n", *lines, sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

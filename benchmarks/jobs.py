@@ -1,0 +1,156 @@
+"""The jobs that are measured: ours, the usual idioms of Prefect's users, and the floor.
+
+Each function prepares a job and returns it, ready to be called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.sync import rate_limit
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+from pydantic import SecretStr
+
+from benchmarks.place import API_KEY
+from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates
+from prefect_ruddr.applying import CONCURRENCY
+
+Job = Callable[[], object]
+PROBABILITY = 0.4321
+"""What every job sets: no stage of the sandbox starts with it."""
+
+UNLIMITED = {"requests_per_second": 1000.0, "burst": 10_000}
+
+
+def flow_of_ours(
+    base_url: str, ids: list[str], *, limit: str | None = None, unlimited: bool = False
+) -> Job:
+    """`apply_stage_updates`, with plan, checks, artifacts, events and a step for each change."""
+    credentials = _credentials(base_url, unlimited=unlimited, limit=limit)
+    if limit:
+        credentials.ensure_global_concurrency_limit()
+    updates = [StageUpdate(id=UUID(stage), probability=PROBABILITY) for stage in ids]
+    return partial(apply_stage_updates, credentials, updates)
+
+
+def no_op_flow_of_ours(base_url: str, ids: list[str]) -> Job:
+    """`apply_stage_updates` where every stage already holds what is wanted."""
+    credentials = _credentials(base_url, unlimited=True)
+    held = {stage.id: stage.is_active for stage in credentials.get_client().list_stages()}
+    updates = [StageUpdate(id=UUID(stage), is_active=held[UUID(stage)]) for stage in ids]
+    return partial(apply_stage_updates, credentials, updates)
+
+
+def call_layer_of_ours(base_url: str, ids: list[str], *, threads: int = 1) -> Job:
+    """The call layer without Prefect: pacing, retries and typed answers, for each PATCH."""
+    api = _credentials(base_url, unlimited=True).get_client()
+    updates = [StageUpdate(id=UUID(stage), probability=PROBABILITY) for stage in ids]
+    api.workspace()
+    return partial(_each, api.update_stage, updates, threads)
+
+
+def plain_httpx(base_url: str, ids: list[str], *, threads: int = 1) -> Job:
+    """One `httpx.Client`, without Prefect: the floor."""
+    client = _client(base_url)
+    client.get("/opportunity-stages", params={"limit": 1})
+    return partial(_each, partial(_patch, client), ids, threads)
+
+
+def flow_by_hand(base_url: str, ids: list[str]) -> Job:
+    """The flow that people write: a task for each PATCH, mapped, on a shared client."""
+    client = _client(base_url)
+
+    @task(cache_policy=NO_CACHE)
+    def update(stage: str) -> Any:
+        return _patch(client, stage)
+
+    @flow(task_runner=_runner())
+    def by_hand() -> None:
+        update.map(ids).result()
+
+    return by_hand
+
+
+def flow_with_rate_limit(base_url: str, ids: list[str], *, limit: str) -> Job:
+    """The idiom of Prefect's documentation: `rate_limit` in each task."""
+    with get_client(sync_client=True) as prefect:
+        wanted = GlobalConcurrencyLimitCreate(name=limit, limit=60, slot_decay_per_second=20)
+        with contextlib.suppress(ObjectAlreadyExists):
+            prefect.create_global_concurrency_limit(wanted)
+    client = _client(base_url)
+
+    @task(cache_policy=NO_CACHE)
+    def update(stage: str) -> Any:
+        rate_limit(limit, strict=True)
+        return _patch(client, stage)
+
+    @flow(task_runner=_runner())
+    def with_rate_limit() -> None:
+        update.map(ids).result()
+
+    return with_rate_limit
+
+
+def flow_with_retries(base_url: str, ids: list[str]) -> Job:
+    """The other idiom: no pacing, and Prefect's task retries after a 429."""
+    client = _client(base_url)
+
+    @task(
+        cache_policy=NO_CACHE,
+        retries=10,
+        retry_delay_seconds=exponential_backoff(backoff_factor=1),
+        retry_jitter_factor=0.5,
+    )
+    def update(stage: str) -> Any:
+        return _patch(client, stage)
+
+    @flow(task_runner=_runner())
+    def with_retries() -> None:
+        update.map(ids).result(raise_on_failure=False)
+
+    return with_retries
+
+
+def _runner() -> Any:
+    return ThreadPoolTaskRunner(max_workers=CONCURRENCY)
+
+
+def _credentials(
+    base_url: str, *, unlimited: bool = False, limit: str | None = None
+) -> RuddrCredentials:
+    pace: dict[str, Any] = UNLIMITED if unlimited else {}
+    return RuddrCredentials(
+        api_key=SecretStr(API_KEY), base_url=base_url, global_concurrency_limit=limit, **pace
+    )
+
+
+def _client(base_url: str) -> httpx.Client:
+    return httpx.Client(
+        base_url=base_url, headers={"Authorization": f"Bearer {API_KEY}"}, timeout=30
+    )
+
+
+def _patch(client: httpx.Client, stage: str) -> Any:
+    response = client.patch(f"/opportunity-stages/{stage}", json={"probability": PROBABILITY})
+    return response.raise_for_status().json()
+
+
+def _each(call: Callable[[Any], object], items: list[Any], threads: int) -> None:
+    if threads == 1:
+        for item in items:
+            call(item)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(call, items))
