@@ -19,8 +19,8 @@ from prefect_ruddr.errors import GlobalConcurrencyLimitError
 from prefect_ruddr.token_bucket import TokenBucket
 
 ATTENTION_SECONDS = 1.0
-"""How soon a waiting thread notices an exception that another thread raised in it, as Prefect's
-timeouts do: a lock, once waited for, hears nothing else."""
+"""How often a waiting thread looks up: for an exception that another thread raised in it, as
+Prefect's timeouts do, and for shared turns that do not come."""
 
 
 class Clock(Protocol):
@@ -53,6 +53,8 @@ class SharedTurns(Protocol):
 
     def take(self, waiting: int, in_flight: int) -> bool:
         """Use one turn for the first of `waiting` callers, or ask for turns and return False.
+
+        Somebody asks again when there is news, and every second.
 
         Raises:
             GlobalConcurrencyLimitError: There will be none.
@@ -224,7 +226,7 @@ class RequestBudget:
                 if self._source and not self._source.take(
                     len(self._waiters), self._bucket.in_flight
                 ):
-                    return None
+                    return ATTENTION_SECONDS
             except GlobalConcurrencyLimitError as error:
                 self._refuse_all(str(error))
                 return None

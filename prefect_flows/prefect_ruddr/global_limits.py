@@ -133,18 +133,20 @@ async def aensure_global_concurrency_limit(
 
 
 class Lender:
-    """Reads a limit and leases from it, as often as a server in trouble makes it necessary.
+    """Reads a limit and leases from it.
 
     Args:
-        client: The client of Prefect's API; it does no retries of its own.
+        client: The client of Prefect's API, which tries again when the server is in trouble.
         name: The name of the limit.
-        patience: How long to try again, in seconds.
+
+    Attributes:
+        asking_since: When the call was made that is not answered yet, or None.
     """
 
-    def __init__(self, client: SyncPrefectClient, name: str, patience: float) -> None:
+    def __init__(self, client: SyncPrefectClient, name: str) -> None:
         self._client = client
         self._name = name
-        self.patience = patience
+        self.asking_since: float | None = None
 
     def read(self, requests_per_second: float, burst: int) -> Limit:
         """Return the limit as it is now, in requests.
@@ -179,17 +181,11 @@ class Lender:
         return True
 
     def _call(self, call: Callable[[], T]) -> T:
-        give_up_at = time.monotonic() + self.patience
-        while True:
-            try:
-                return call()
-            except ObjectNotFound:
-                raise
-            except Exception as trouble:
-                status = getattr(getattr(trouble, "response", None), "status_code", None)
-                if status in REFUSED or time.monotonic() >= give_up_at:
-                    raise
-            time.sleep(0.25)
+        self.asking_since = time.monotonic()
+        try:
+            return call()
+        finally:
+            self.asking_since = None
 
     def _missing(self) -> GlobalConcurrencyLimitError:
         return GlobalConcurrencyLimitError(

@@ -19,7 +19,6 @@ from typing import NamedTuple
 from prefect.client.orchestration import get_client
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
 from prefect_ruddr.global_limits import Lender
@@ -31,7 +30,8 @@ UNUSED_SECONDS = 0.25
 """A leased request not sent by then is given up: the limit allows for so much lag and no more."""
 
 PATIENCE_SECONDS = 5.0
-"""How long a Prefect API in trouble may hold up callers before they go on without it."""
+"""How long Prefect's API may owe an answer before callers go on without it; its client would try
+again for more than a minute."""
 
 RETRY_SECONDS = 30.0
 """After this time an API that was in trouble is tried again, and a limit in use is read again."""
@@ -83,6 +83,7 @@ class SharedLimit:
         """Forget everything: in a forked child."""
         self._asked = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
+        self._lender: Lender | None = None
         self._wanted = Demand()
         self._ends_of_turns: deque[float] = deque()
         self._taken: deque[float] = deque(maxlen=self._largest_lease)
@@ -103,6 +104,10 @@ class SharedLimit:
             if self._take_leased(now):
                 return True
             if self._free_until is not None and now < self._free_until:
+                return True
+            asking_since = self._lender.asking_since if self._lender else None
+            if asking_since is not None and now - asking_since > PATIENCE_SECONDS:
+                self._go_on_alone(f"no answer for {PATIENCE_SECONDS:g} s")
                 return True
             self._wanted = Demand(waiting, waiting + in_flight)
             if self._thread is None:
@@ -131,21 +136,19 @@ class SharedLimit:
 
     def _lend(self) -> None:
         refusal: str | None = None
+        trouble: str | None = None
         try:
-            with (
-                # Prefect's client would sit out an outage for minutes; callers can go on without.
-                temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-                get_client(
-                    httpx_settings={"timeout": PATIENCE_SECONDS}, sync_client=True
-                ) as client,
-            ):
-                patience = PATIENCE_SECONDS if self._free_until is None else 0.0
-                self._lend_with(Lender(client, self._name, patience))
+            # With settings of its own it is not the client of a run, which ends with the run.
+            settings = {"timeout": PATIENCE_SECONDS}
+            with get_client(httpx_settings=settings, sync_client=True) as client:
+                self._lend_with(Lender(client, self._name))
         except GlobalConcurrencyLimitError as error:
             refusal = str(error)
-        except Exception as trouble:  # noqa: BLE001 - pacing alone beats failing the run
-            self._go_on_alone(trouble)
+        except Exception as error:  # noqa: BLE001 - pacing alone beats failing the run
+            trouble = f"{type(error).__name__}: {error}"
         with self._asked:
+            if trouble is not None:
+                self._go_on_alone(trouble)
             if self._thread is threading.current_thread():
                 self._thread = None
                 self._refusal = refusal if self._wanted.waiting else None
@@ -158,6 +161,7 @@ class SharedLimit:
         `room` is what the limit allows if nobody else draws on it. In a crowd there is less, so
         it is read before each lease, and whatever is there is taken.
         """
+        self._lender = lender
         limit = lender.read(self._rate, self._burst)
         room, known_at = limit.room, time.monotonic()
         read_at, crowd = known_at, False
@@ -184,7 +188,6 @@ class SharedLimit:
             if wanted > 0 and lender.lease(wanted * limit.slots):
                 room -= wanted
                 self._deliver(wanted)
-                lender.patience = PATIENCE_SECONDS
             else:
                 crowd = True
 
@@ -206,18 +209,15 @@ class SharedLimit:
             self._free_until = None
         self.on_news()
 
-    def _go_on_alone(self, trouble: Exception) -> None:
-        with self._asked:
-            first = self._free_until is None
-            self._free_until = time.monotonic() + RETRY_SECONDS
-        if first:
+    def _go_on_alone(self, trouble: str) -> None:
+        if self._free_until is None:
             _logger().warning(
                 "The global concurrency limit %r cannot be used, so this process paces itself "
-                "alone; other processes may get 429 for it. Prefect's API: %s: %s",
+                "alone; other processes may get 429 for it. Prefect's API: %s",
                 self._name,
-                type(trouble).__name__,
                 trouble,
             )
+        self._free_until = time.monotonic() + RETRY_SECONDS
 
 
 def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:

@@ -132,3 +132,13 @@ def unavailable_at_first(port: int, answers: int) -> Handler:
         writer.close()
 
     return answer
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read and never answer, until the other side gives up."""
+    try:
+        await reader.read(-1)
+    except asyncio.CancelledError:
+        pass
+    finally:
+        writer.close()

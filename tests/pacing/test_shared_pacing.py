@@ -21,7 +21,7 @@ from prefect_ruddr.global_limits import Lender, ensure_global_concurrency_limit
 from prefect_ruddr.pacing import RequestBudget
 from prefect_ruddr.shared_pacing import SharedLimit
 
-from .judge import delayed, serving, unavailable_at_first
+from .judge import delayed, serving, silent, unavailable_at_first
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -172,10 +172,9 @@ def test_a_limit_of_whole_requests_serves_as_well() -> None:
 
 
 def test_without_prefects_api_the_process_paces_itself(
-    slow_limit: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    slow_limit: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The run goes on, with one warning."""
-    monkeypatch.setattr(shared_pacing, "PATIENCE_SECONDS", 0.1)
     caplog.set_level(logging.WARNING, "prefect_ruddr")
     budget = slow_budget(slow_limit)
 
@@ -188,11 +187,26 @@ def test_without_prefects_api_the_process_paces_itself(
     assert f"{slow_limit!r} cannot be used, so this process paces itself alone" in warnings[0]
 
 
+def test_an_api_that_does_not_answer_holds_up_nobody_for_long(
+    slow_limit: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect's own client would try for more than a minute."""
+    monkeypatch.setattr(shared_pacing, "PATIENCE_SECONDS", 0.5)
+    caplog.set_level(logging.WARNING, "prefect_ruddr")
+
+    with (
+        serving(silent) as port,
+        temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}),
+    ):
+        request(slow_budget(slow_limit))
+
+    assert "Prefect's API: no answer for 0.5 s" in caplog.text
+
+
 def test_the_limit_is_used_again_when_the_api_is_back(
     slow_limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a while without it, and without holding up anybody."""
-    monkeypatch.setattr(shared_pacing, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(shared_pacing, "RETRY_SECONDS", 0.1)
     budget = slow_budget(slow_limit)
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{closed_port()}/api"}):
