@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 import stamina
@@ -145,22 +145,24 @@ class RuddrApi:
 
     def _run(self, call: _Call[T]) -> Answer[T]:
         client = self._sync_client()
+        described = _Described(call)
         for attempt in stamina.retry_context(
             on=self._wait_before_next, attempts=answers.ATTEMPTS, timeout=None
         ):
-            with attempt, self._budget.request(), _Described(call, attempt):
+            with attempt, self._budget.request(), described.attempt(attempt.num):
                 response = call.operation.sync_detailed(client=client, **call.arguments)
                 return Answer(call.parsed(response.parsed), attempt.num)
         raise AssertionError("the last attempt returns or raises")
 
     async def _arun(self, call: _Call[T]) -> Answer[T]:
         client = await self._async_client()
+        described = _Described(call)
         async for attempt in stamina.retry_context(
             on=self._wait_before_next, attempts=answers.ATTEMPTS, timeout=None
         ):
             with attempt:
                 async with self._budget.arequest():
-                    with _Described(call, attempt):
+                    with described.attempt(attempt.num):
                         response = await call.operation.asyncio_detailed(
                             client=client, **call.arguments
                         )
@@ -238,11 +240,20 @@ def _ruddr_api(connection: Connection, process: int) -> RuddrApi:  # noqa: ARG00
 
 
 class _Described:
-    """Turns a failure inside it into an error that says which call and attempt it was."""
+    """Turns a failure inside it into an error that says which call and attempt it was.
 
-    def __init__(self, call: _Call[Any], attempt: stamina.Attempt) -> None:
+    One for all attempts of a call: a refusal does not undo what an earlier attempt, whose
+    answer was lost, may have written.
+    """
+
+    def __init__(self, call: _Call[Any]) -> None:
         self._call = call
-        self._attempt = attempt
+        self._number = 0
+        self._in_doubt = False
+
+    def attempt(self, number: int) -> Self:
+        self._number = number
+        return self
 
     def __enter__(self) -> None:
         return None
@@ -251,7 +262,10 @@ class _Described:
         if isinstance(error, _UNREADABLE):
             error = answers.malformed(error, is_write=self._call.is_write)
         if isinstance(error, RuddrRequestError):
-            raise error.about(stage_id=self._call.stage_id, attempts=self._attempt.num) from None
+            error = error.about(stage_id=self._call.stage_id, attempts=self._number)
+            error.may_have_been_applied |= self._in_doubt
+            self._in_doubt = error.may_have_been_applied
+            raise error from None
 
 
 class _Pages:
