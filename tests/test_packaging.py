@@ -1,0 +1,148 @@
+"""What is installed: the wheel's contents, its requirements, and a plain install that works."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from importlib.metadata import packages_distributions
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = (ROOT / "generated_client/ruddr_client", ROOT / "prefect_flows/prefect_ruddr")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+# Run with the wheel installed, and nothing of this repository in reach.
+FIRST_MINUTES = """
+import asyncio, importlib.util, sys
+import prefect.server.api.server
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.testing.utilities import prefect_test_harness
+from pydantic import SecretStr
+import prefect_ruddr
+from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
+
+async def asks_like_prefect_deploy():
+    async with get_client() as client:
+        await client.create_work_pool(WorkPoolCreate(name="ruddr", type="process"))
+        return await client.read_workers_for_work_pool("ruddr")
+
+assert prefect_ruddr.__file__.startswith(sys.prefix), prefect_ruddr.__file__
+with Sandbox() as sandbox, prefect_test_harness(server_startup_timeout=120):
+    assert asyncio.run(asks_like_prefect_deploy()) == []
+    stage = prefect_ruddr.update_opportunity_stage_flow(
+        prefect_ruddr.RuddrCredentials(
+            api_key=SecretStr(sandbox.api_key), base_url=sandbox.base_url
+        ),
+        {"id": EXAMPLE_STAGE_ID, "probability": 0.625},
+    )
+    assert stage.probability == sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.625
+    assert [request.method for request in sandbox.requests] == ["PATCH"]
+print("it works")
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as a release would build it."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    [built] = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_both_packages_and_nothing_else(wheel: Path) -> None:
+    """All files of the two packages, the contract that the sandbox reads, and the metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    expected = {
+        path.relative_to(package.parent).as_posix()
+        for package in PACKAGES
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    } | {"prefect_ruddr/openapi.yaml"}
+    assert {"ruddr_client/py.typed", "prefect_ruddr/py.typed"} <= expected
+    assert {name for name in names if ".dist-info/" not in name} == expected
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_is_a_prefect_collection(wheel: Path) -> None:
+    """Prefect finds the block type by this entry point, without an import by the user."""
+    with zipfile.ZipFile(wheel) as archive:
+        [path] = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
+        lines = archive.read(path).decode().split("\n")
+    assert lines[:2] == ["[prefect.collections]", "prefect_ruddr = prefect_ruddr"]
+
+
+def test_what_is_required_is_what_is_imported() -> None:
+    """No requirement without an import of it, and no import that only happens to be there."""
+    imported = {
+        name
+        for package in PACKAGES
+        for path in package.rglob("*.py")
+        for name in _top_level_imports(path)
+        if name not in sys.stdlib_module_names | {package.name for package in PACKAGES}
+    }
+    distributions = packages_distributions()
+    used = {_normal(distributions[name][0]) for name in imported}
+    stated = [*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())]
+    required = {_normal(Requirement(text).name) for text in stated}
+    # fastapi is held back for Prefect's server; pydantic-core is a part of pydantic.
+    assert required - {"fastapi"} == used - {"pydantic-core"}
+
+
+def test_every_locked_requirement_has_hashes_and_names_no_index() -> None:
+    """The lock installs the same bytes from any index."""
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "://" not in lock
+    assert not re.search(r"^\s*-(?!-hash=)", lock, re.MULTILINE)
+    requirements = re.split(r"\n(?=[a-z0-9])", lock.strip())
+    assert len(requirements) > 50
+    pinned = re.compile(
+        r"[a-z0-9.-]+(\[[a-z,]+\])?==\S+( ; [^\n]+?)? \\\n    --hash=sha256:[0-9a-f]{64}"
+    )
+    assert [text for text in requirements if not pinned.match(text)] == []
+
+
+@pytest.mark.long
+def test_a_plain_install_works(wheel: Path, tmp_path: Path) -> None:
+    """Without the lock: Prefect's server starts and serves a deploy, and an update arrives."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    install = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q", str(wheel)]
+    subprocess.run(install, check=True, timeout=600)
+    done = subprocess.run(
+        [python, "-I", "-c", FIRST_MINUTES],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout.endswith("it works\n"), done.stderr
+    sandbox = [python, "-I", "-m", "prefect_ruddr.sandbox", "--help"]
+    assert b"usage" in subprocess.run(sandbox, check=True, capture_output=True, timeout=60).stdout
+
+
+def _top_level_imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
