@@ -1,0 +1,178 @@
+"""The key appears on the wire and nowhere else, however a run ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import traceback
+from base64 import b64encode, encodebytes
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
+from pydantic import SecretStr
+
+from prefect_ruddr import RuddrCredentials, RuddrRequestError, StageUpdate
+from prefect_ruddr.sandbox import Sandbox
+
+KEY = "rk_live_Zq8vN3xK7pW2mT5c"
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "refused": {"status": 400},
+    "forbidden": {"status": 403},
+    "too many": {"status": 429},
+    "server": {"status": 500, "body": "<html><title>Oops</title></html>"},
+    "undocumented": {"status": 520, "body": "origin error"},
+    "redirected": {"status": 302, "body": "", "headers": {"Location": "https://example.com/"}},
+    "malformed": {"omit": ["name"]},
+    "not JSON": {"body": "<html></html>"},
+    "dropped": {"drop": True},
+    "cut": {"cut": 10},
+    "late": {"delay": 2},
+    "dripping": {"drip": 0.1},
+}
+
+
+def forms(key: str) -> dict[str, bytes]:
+    """Return the ways in which a key could be written: as it is, as base64, in hexadecimal."""
+    return {
+        "plain": key.encode(),
+        "hexadecimal": key.encode().hex().encode(),
+        **{
+            # The middle of it, which is the same whatever follows.
+            f"base64 after {n} bytes": b64encode(b"x" * n + key.encode())[4:-4]
+            for n in range(3)
+        },
+    }
+
+
+def require_absent(content: bytes, where: str) -> None:
+    """Fail where the key is in the content in any form, across the lines of base64 too."""
+    content = content.replace(b"\\n", b"").replace(b"\n", b"")
+    for form, text in forms(KEY).items():
+        assert text not in content, f"{where} holds the key, {form}"
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Walk over an error and all that led to it."""
+    while error is not None:
+        yield error
+        yield from chain(error.__cause__)
+        error = error.__context__
+
+
+def test_the_search_finds_a_key_in_every_form() -> None:
+    """What is looked for is what would be there."""
+    for hidden in (
+        f"Bearer {KEY}".encode(),
+        b64encode(f"Bearer {KEY}".encode()),
+        b64encode(f"ab{KEY}cd".encode()),
+        b64encode(f"a{KEY}".encode()),
+        encodebytes(b"x" * 50 + KEY.encode()),
+        json.dumps(encodebytes(b"x" * 50 + KEY.encode()).decode()).encode(),
+        KEY.encode().hex().encode(),
+    ):
+        with pytest.raises(AssertionError, match="holds the key"):
+            require_absent(b"before " + hidden + b" after", "this")
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("fault", [name for name in FAULTS if name != "none"])
+def test_no_error_holds_the_key(call: Callable[..., Any], fault: str) -> None:
+    """Nor what led to it, nor its traceback with the variables of every frame, nor its pickle."""
+    with Sandbox(api_key=KEY, rate=None) as sandbox:
+        sandbox.fail_next(5, **FAULTS[fault])
+        credentials = RuddrCredentials(
+            api_key=SecretStr(KEY), base_url=sandbox.base_url, timeout_seconds=0.2
+        )
+        update = StageUpdate(id=UUID(sandbox.stages[0]["id"]), probability=0.5)
+        with pytest.raises(RuddrRequestError) as caught:
+            call(credentials, "update_stage", update)
+    for error in chain(caught.value):
+        shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+        require_absent("".join(shown.format()).encode(), f"the traceback of {error!r}")
+        require_absent(repr(vars(error)).encode(), f"the attributes of {error!r}")
+        require_absent(str(error).encode(), f"the text of {error!r}")
+    require_absent(pickle.dumps(caught.value), "the pickle")
+
+
+@pytest.fixture(scope="module")
+def traces(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """All that runs of every kind leave behind, by where it was found."""
+    folder = tmp_path_factory.mktemp("traces")
+    (folder / "errors").mkdir()
+    with Sandbox(api_key=KEY, rate=None, stages=len(FAULTS)) as sandbox:
+        stage_ids = [stage["id"] for stage in sandbox.stages]
+        for stage_id, fault in zip(stage_ids, FAULTS.values(), strict=True):
+            if fault:
+                sandbox.fail_next(100, path=stage_id, **fault)
+        program = Path(__file__).with_name("runs_to_search.py")
+        ended = subprocess.run(
+            [sys.executable, program, sandbox.base_url, folder / "errors", *stage_ids],
+            env=os.environ
+            | {
+                "PREFECT_API_URL": PREFECT_API_URL.value(),
+                "PREFECT_DEBUG_MODE": "true",
+                "PREFECT_HOME": str(folder / "home"),
+                "PREFECT_LOGGING_LEVEL": "DEBUG",
+                "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true",
+                "RUDDR_API_KEY": KEY,
+            },
+            capture_output=True,
+            check=False,
+            timeout=240,
+        )
+        sent = json.dumps([(r.path, dict(r.headers)) for r in sandbox.requests]).encode()
+    assert b"all runs have ended" in ended.stdout, ended.stderr.decode()[-3000:]
+    database = Path(PREFECT_API_DATABASE_CONNECTION_URL.value().partition("///")[2])
+    results = (folder / "home" / "storage").iterdir()
+    return {
+        "standard output": ended.stdout,
+        "standard error": ended.stderr,
+        "what was sent besides the Authorization header": sent,
+        "pickled errors": b"".join(p.read_bytes() for p in (folder / "errors").iterdir()),
+        "results kept": b"".join(path.read_bytes() for path in results),
+        "the database of the Prefect API": b"".join(
+            path.read_bytes() for path in sorted(database.parent.glob(f"{database.name}*"))
+        ),
+        **{of: recorded(of) for of in ("flow_runs", "task_runs", "logs", "artifacts", "events")},
+    }
+
+
+def recorded(of: str) -> bytes:
+    """Return what the Prefect API tells about all runs."""
+    response = httpx.post(f"{PREFECT_API_URL.value()}/{of}/filter", json={}, timeout=60)
+    response.raise_for_status()
+    return response.content
+
+
+WHERE = [
+    ("standard output", b"send_request_headers.complete"),
+    ("standard error", b"Traceback"),
+    ("what was sent besides the Authorization header", b"[redacted]"),
+    ("pickled errors", b"UnexpectedResponse"),
+    ("results kept", b"storage_key"),
+    ("the database of the Prefect API", b"Attempt 1 of 5 failed"),
+    ("flow_runs", b"127.0.0.1"),
+    ("task_runs", b"update stage "),
+    ("logs", b"HTTP 403"),
+    ("artifacts", b"probability"),
+    ("events", b"prefect.flow-run.Failed"),
+]
+
+
+@pytest.mark.parametrize(("where", "control"), WHERE, ids=[where for where, _ in WHERE])
+def test_no_trace_of_a_run_holds_the_key(
+    traces: dict[str, bytes], where: str, control: bytes
+) -> None:
+    """Printed, logged at DEBUG, kept or recorded; `control` shows that it was the right place."""
+    assert control in traces[where]
+    require_absent(traces[where], where)
