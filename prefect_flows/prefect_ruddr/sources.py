@@ -130,7 +130,7 @@ def _json_rows(lines: Iterable[str], name: str, null_marker: str | None) -> Iter
                 object_pairs_hook=_each_name_once,
             )
         except json.JSONDecodeError as error:
-            found.append(f"not JSON: {error.msg} at column {error.colno}")
+            found.append(f"not JSON: {error.msg} at column {error.pos + 1}")
         except (ValueError, RecursionError) as error:
             found.append(str(error))
         if not isinstance(said, dict):
@@ -254,8 +254,7 @@ def _public(url: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
     if isinstance(error, FileNotFoundError):
         return "no such file"
-    return bounded(_public(str(error))) or type(error).__name__
+    text = error.strerror if isinstance(error, OSError) else None
+    return bounded(_public(text or str(error))) or type(error).__name__
