@@ -1,24 +1,20 @@
-"""The Prefect global concurrency limit of a workspace: its size, making it, leasing from it."""
+"""The Prefect global concurrency limit of a workspace: what fits it, and making it."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import time
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
     GlobalConcurrencyLimitUpdate,
 )
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-
-T = TypeVar("T")
 
 SLOTS_PER_REQUEST = 100
 """Prefect counts whole slots and drops the fraction at each grant; hundredths make that nothing."""
@@ -29,10 +25,6 @@ LAG_SECONDS = 0.5
 Prefect debits at the lease, Ruddr at the arrival. Requests that arrive in a window were leased in
 one that is longer by the lag, so a limit that is smaller than Ruddr's bucket by `lag * rate`
 requests never lets through more than that bucket holds. It costs the lag, once."""
-
-
-REFUSED = (422, 423)
-"""Prefect's answers where there is no room for so many slots: ever, or now."""
 
 
 class Limit(NamedTuple):
@@ -130,65 +122,3 @@ async def aensure_global_concurrency_limit(
         burst: The vendor's bucket, in requests; documented as 60.
     """
     await asyncio.to_thread(ensure_global_concurrency_limit, name, requests_per_second, burst)
-
-
-class Lender:
-    """Reads a limit and leases from it.
-
-    Args:
-        client: The client of Prefect's API, which tries again when the server is in trouble.
-        name: The name of the limit.
-
-    Attributes:
-        asking_since: When the call was made that is not answered yet, or None.
-    """
-
-    def __init__(self, client: SyncPrefectClient, name: str) -> None:
-        self._client = client
-        self._name = name
-        self.asking_since: float | None = None
-
-    def read(self, requests_per_second: float, burst: int) -> Limit:
-        """Return the limit as it is now, in requests.
-
-        Raises:
-            GlobalConcurrencyLimitError: It is missing or does not fit.
-        """
-        try:
-            limit = self._call(
-                lambda: self._client.read_global_concurrency_limit_by_name(self._name)
-            )
-        except ObjectNotFound:
-            raise self._missing() from None
-        return measured(limit, requests_per_second, burst)
-
-    def lease(self, slots: int) -> bool:
-        """Occupy slots, which nobody gives back: they decay. False if there is no room for them.
-
-        Raises:
-            GlobalConcurrencyLimitError: The limit is missing.
-        """
-        try:
-            leased = self._call(
-                lambda: self._client.increment_concurrency_slots([self._name], slots, "rate_limit")
-            )
-        except PrefectHTTPStatusError as error:
-            if error.response.status_code in REFUSED:
-                return False
-            raise
-        if not leased.json():
-            raise self._missing()
-        return True
-
-    def _call(self, call: Callable[[], T]) -> T:
-        self.asking_since = time.monotonic()
-        try:
-            return call()
-        finally:
-            self.asking_since = None
-
-    def _missing(self) -> GlobalConcurrencyLimitError:
-        return GlobalConcurrencyLimitError(
-            f"The global concurrency limit {self._name!r} does not exist: create it with "
-            "ruddr_credentials.ensure_global_concurrency_limit()."
-        )

@@ -16,12 +16,12 @@ from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple
 
-from prefect.client.orchestration import get_client
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.global_limits import Lender
+from prefect_ruddr.global_limits import Limit
+from prefect_ruddr.lending import Lender, lending
 
 LEASE_SECONDS = 0.5
 """A lease is at most what refills in this time: ten requests at 20 per second."""
@@ -35,6 +35,9 @@ again for more than a minute."""
 
 RETRY_SECONDS = 30.0
 """After this time an API that was in trouble is tried again, and a limit in use is read again."""
+
+LOOK_UP_SECONDS = 0.1
+"""How often those who wait for room look how many they are."""
 
 IDLE_SECONDS = 20.0
 """How long the thread and its connection outlive the last caller; Prefect keeps one for 25 s."""
@@ -57,6 +60,33 @@ class Demand(NamedTuple):
     def turns(self) -> int:
         """The turns to lease, for those who wait or ahead of them."""
         return self.waiting or self.ahead
+
+
+class Room:
+    """What a limit allows if nobody else draws on it, reckoned from when it was read."""
+
+    def __init__(self, limit: Limit, rate: float) -> None:
+        self.limit = limit
+        self._rate = rate
+        self._room = limit.room
+        self._read_at = self._as_of = time.monotonic()
+
+    def now(self) -> float:
+        """Return the requests there is room for."""
+        now = time.monotonic()
+        self._room = min(self.limit.size, self._room + (now - self._as_of) * self._rate)
+        self._as_of = now
+        return self._room
+
+    def take(self, requests: int) -> None:
+        """Reckon with a lease that was granted."""
+        if self._room == self.limit.size:
+            self.now()  # a full limit refills only once it has been drawn on
+        self._room -= requests
+
+    def age(self) -> float:
+        """Return the seconds since the limit was read."""
+        return time.monotonic() - self._read_at
 
 
 class SharedLimit:
@@ -138,10 +168,8 @@ class SharedLimit:
         refusal: str | None = None
         trouble: str | None = None
         try:
-            # With settings of its own it is not the client of a run, which ends with the run.
-            settings = {"timeout": PATIENCE_SECONDS}
-            with get_client(httpx_settings=settings, sync_client=True) as client:
-                self._lend_with(Lender(client, self._name))
+            with lending(self._name, PATIENCE_SECONDS) as lender:
+                self._lend_with(lender)
         except GlobalConcurrencyLimitError as error:
             refusal = str(error)
         except Exception as error:  # noqa: BLE001 - pacing alone beats failing the run
@@ -158,38 +186,40 @@ class SharedLimit:
     def _lend_with(self, lender: Lender) -> None:
         """Lease turns as long as somebody asks.
 
-        `room` is what the limit allows if nobody else draws on it. In a crowd there is less, so
-        it is read before each lease, and whatever is there is taken.
+        What the limit allows is reckoned as if nobody else drew on it. In a crowd there is less,
+        so it is read before each lease, and whatever is there is taken.
         """
         self._lender = lender
-        limit = lender.read(self._rate, self._burst)
-        room, known_at = limit.room, time.monotonic()
-        read_at, crowd = known_at, False
+        room = Room(lender.read(self._rate, self._burst), self._rate)
+        crowd = False
         while (demand := self._demand()) is not None:
-            now = time.monotonic()
-            room = min(limit.size, room + (now - known_at) * self._rate)
-            known_at = now
-            most = min(self._largest_lease, int(limit.size))
+            most = min(self._largest_lease, int(room.limit.size))
             wanted = min(demand.turns, most)
-            if not demand.waiting and room < max(wanted, limit.size / 2):
+            if not demand.waiting and room.now() < max(wanted, room.limit.size / 2):
                 continue
-            if room < wanted:
-                # Those in flight will soon be back: one lease for all of them. In a crowd nobody
-                # may always be the first to wake up.
-                hurry = random.uniform(0.5, 1) if crowd else 1  # noqa: S311
-                time.sleep(hurry * (min(demand.callers, most) - room) / self._rate)
+            if room.now() < wanted:
+                self._gather(room, most, random.uniform(0.5, 1) if crowd else 1)  # noqa: S311
+                wanted = min(self._wanted.turns, most, int(room.now()))
+            if crowd or room.age() > RETRY_SECONDS:
+                reckoned = room.now()
+                room = Room(lender.read(self._rate, self._burst), self._rate)
+                crowd = room.now() < reckoned - 1
+                wanted = min(wanted, int(room.now()))
+            if wanted < 1:
                 continue
-            if crowd or now - read_at > RETRY_SECONDS:
-                limit = lender.read(self._rate, self._burst)
-                known_at = read_at = time.monotonic()
-                crowd = limit.room < room - 1
-                room = limit.room
-                wanted = min(wanted, int(room))
-            if wanted > 0 and lender.lease(wanted * limit.slots):
-                room -= wanted
+            if lender.lease(wanted * room.limit.slots):
+                room.take(wanted)
                 self._deliver(wanted)
             else:
                 crowd = True
+
+    def _gather(self, room: Room, most: int, share: float) -> None:
+        """Wait until there is room for all callers: those in flight will soon be back.
+
+        In a crowd, for a share of them that changes, lest somebody is always the first.
+        """
+        while (missing := max(1, share * min(self._wanted.callers, most)) - room.now()) > 0:
+            time.sleep(min(missing / self._rate, LOOK_UP_SECONDS))
 
     def _demand(self) -> Demand | None:
         """Return what is needed as soon as something is; None if nothing was for long."""

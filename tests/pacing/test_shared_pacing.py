@@ -17,7 +17,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_ruddr import shared_pacing
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.global_limits import Lender, ensure_global_concurrency_limit
+from prefect_ruddr.global_limits import ensure_global_concurrency_limit
+from prefect_ruddr.lending import Lender
 from prefect_ruddr.pacing import RequestBudget
 from prefect_ruddr.shared_pacing import SharedLimit
 
