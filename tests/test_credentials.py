@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
-from importlib.metadata import entry_points
-from types import ModuleType
 
 import pytest
 from prefect import get_client
 from prefect.blocks.core import Block
-from prefect.plugins import load_prefect_collections
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
-import prefect_ruddr
 from prefect_ruddr import InvalidCredentials, RuddrCredentials, Unauthorized, Workspace
 from prefect_ruddr.credentials import DEFAULT_BASE_URL
 from prefect_ruddr.sandbox import Sandbox
@@ -237,8 +235,14 @@ def test_a_block_is_saved_and_loaded_by_name(ruddr_credentials: RuddrCredentials
 
 
 def test_the_block_type_is_found_through_its_entry_point() -> None:
-    """Prefect imports the collection, and with it registers the block type."""
-    [entry] = entry_points(group="prefect.collections", name="prefect_ruddr")
-    assert entry.load() is prefect_ruddr
-    assert isinstance(load_prefect_collections()["prefect_ruddr"], ModuleType)
-    assert Block.get_block_class_from_key("ruddr-credentials") is RuddrCredentials
+    """A Prefect that has imported nothing of ours finds the collection, and so the block type."""
+    program = (
+        "from prefect.blocks.core import Block\n"
+        "from prefect.plugins import load_prefect_collections\n"
+        "assert 'prefect_ruddr' in load_prefect_collections()\n"
+        "print(Block.get_block_class_from_key('ruddr-credentials').__name__)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "RuddrCredentials\n"

@@ -206,6 +206,9 @@ def plan_stage_updates(
         live: The live stage of every update, by id.
         workspace: The workspace that the stages were read from.
 
+    Returns:
+        A change for each update that differs, and the ids of the stages that need none.
+
     Raises:
         KeyError: When the live stage of an update is missing.
 

@@ -1,0 +1,316 @@
+"""The rules of the house: who may import whom, what is public, and what every part must have."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import importlib
+import inspect
+import io
+import re
+import textwrap
+import tokenize
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from prefect import Flow, Task
+
+import prefect_ruddr
+from prefect_ruddr import errors, sandbox
+
+ROOT = Path(__file__).parents[1]
+OURS = ROOT / "prefect_flows"
+GENERATED = ROOT / "generated_client"
+MOST_LINES = 250
+"""A module is a page or three: lines of code, without docstrings, comments and blanks."""
+
+
+def module_name(path: Path, root: Path) -> str:
+    """Return what a file is imported as."""
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def sources(root: Path) -> dict[str, ast.Module]:
+    """Return the modules under a source root, parsed, by name."""
+    return {
+        module_name(path, root): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(root.rglob("*.py"))
+    }
+
+
+MODULES = sources(OURS)
+
+
+def imported(node: ast.AST, *, inside_functions: bool) -> Iterator[str]:
+    """Walk over the names that are imported when the module runs, not by type checkers alone."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not inside_functions:
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            base = "." * child.level + (child.module or "")
+            yield from (f"{base}.{alias.name}" for alias in child.names)
+        yield from imported(child, inside_functions=inside_functions)
+
+
+def ours_in(names: Iterable[str]) -> set[str]:
+    """Return the modules of ours that names of imports stand for."""
+    found = set()
+    for name in names:
+        while name and name not in MODULES:
+            name = name.rpartition(".")[0]  # noqa: PLW2901 - a name in a module is of that module
+        if name:
+            found.add(name)
+    return found
+
+
+@cache
+def reached(module: str) -> frozenset[str]:
+    """Return all that is imported by a module of ours, and by the modules of ours it imports."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        names = set(imported(MODULES[waiting.pop()], inside_functions=True))
+        waiting += ours_in(names) - seen - {"prefect_ruddr"}
+        seen |= names | ours_in(names)
+    return frozenset(seen)
+
+
+def uses(module: ast.Module, package: str) -> bool:
+    """Tell whether a module imports a package or anything in it."""
+    return any(
+        name == package or name.startswith(f"{package}.")
+        for name in imported(module, inside_functions=True)
+    )
+
+
+def users(package: str) -> set[str]:
+    """Return the modules of ours that import a package themselves."""
+    return {name for name, module in MODULES.items() if uses(module, package)}
+
+
+def test_the_generated_client_knows_nothing_of_ours() -> None:
+    """It is compiled from the contract, and could be anybody's."""
+    for name, module in sources(GENERATED).items():
+        assert not uses(module, "prefect_ruddr"), name
+        assert not uses(module, "prefect"), name
+
+
+def test_one_module_calls_the_generated_client() -> None:
+    """What it lacks is added in one place."""
+    assert users("ruddr_client") == {"prefect_ruddr.api"}
+
+
+def test_one_module_names_the_http_library() -> None:
+    """So that another one can take its place."""
+    assert users("httpx") == {"prefect_ruddr.wire"}
+
+
+def test_every_import_is_written_out() -> None:
+    """One form to read, to search for, and for these tests to judge."""
+    for name, module in MODULES.items():
+        assert not [i for i in imported(module, inside_functions=True) if i[0] == "."], name
+
+
+def test_nobody_imports_what_prefect_keeps_to_itself() -> None:
+    """Its private modules change without notice."""
+    private = re.compile(r"prefect\.(.*\.)?_")
+    for name, module in MODULES.items():
+        assert not [i for i in imported(module, inside_functions=True) if private.match(i)], name
+
+
+def test_imports_run_one_way() -> None:
+    """From the flows down to the errors, and never in a circle."""
+    waiting = {
+        name: ours_in(imported(module, inside_functions=False)) - {name, "prefect_ruddr"}
+        for name, module in MODULES.items()
+        if name != "prefect_ruddr"
+    }
+    while waiting:
+        leaves = {name for name, needed in waiting.items() if not needed & waiting.keys()}
+        assert leaves, f"these import each other: {sorted(waiting)}"
+        waiting = {name: needed for name, needed in waiting.items() if name not in leaves}
+
+
+LAYERS = ["flows", "tasks", "credentials", "api", "stages", "errors"]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_each_layer_rests_on_those_below_it(layer: str) -> None:
+    """And knows nothing of those above."""
+    place = LAYERS.index(layer)
+    below = {f"prefect_ruddr.{name}" for name in LAYERS[place + 1 :]}
+    above = {f"prefect_ruddr.{name}" for name in LAYERS[:place]}
+    assert below <= reached(f"prefect_ruddr.{layer}")
+    assert not above & reached(f"prefect_ruddr.{layer}")
+
+
+def test_the_errors_import_nothing_of_ours() -> None:
+    """Everything may raise them."""
+    assert not ours_in(reached("prefect_ruddr.errors"))
+
+
+PURE = [
+    name
+    for name, module in MODULES.items()
+    if re.search(r"\bpure\b", ast.get_docstring(module) or "", re.IGNORECASE)
+]
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_module_that_is_called_pure_is(name: str) -> None:
+    """It reaches neither Prefect nor the network nor a file, not even by another module."""
+    impure = {"prefect", "httpx", "ruddr_client", "socket", "asyncio", "threading", "fsspec"}
+    assert not {imported.partition(".")[0] for imported in reached(name)} & impure
+
+
+def test_the_sandbox_and_the_rest_know_nothing_of_each_other() -> None:
+    """A mistake in one is not in the other as well, where no test would see it."""
+    of_sandbox = {name for name in MODULES if name.startswith(sandbox.__name__)}
+    for name in MODULES:
+        needed = ours_in(imported(MODULES[name], inside_functions=True)) - {"prefect_ruddr"}
+        assert not (needed - of_sandbox if name in of_sandbox else needed & of_sandbox), name
+
+
+@pytest.mark.parametrize(
+    "package", [prefect_ruddr, prefect_ruddr.sandbox], ids=["ruddr", "sandbox"]
+)
+def test_the_public_names_are_sorted_and_there(package: ModuleType) -> None:
+    """`from … import *` works, and so does looking a name up in the list."""
+    names = list(package.__all__)
+    assert names == sorted(set(names))
+    assert all(hasattr(package, name) for name in names)
+    assert set(names) <= set(dir(package))
+
+
+def test_type_checkers_see_the_public_names() -> None:
+    """What the stub imports is what it lists, and what is there at run time."""
+    stub = ast.parse((OURS / "prefect_ruddr" / "__init__.pyi").read_text(encoding="utf-8"))
+    names = {name.rpartition(".")[2] for name in imported(stub, inside_functions=False)}
+    assert names == set(prefect_ruddr.__all__) - {"__version__"}
+
+
+def test_every_error_is_public() -> None:
+    """Whoever is to handle an error can name it."""
+    defined = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, Exception) and name[0] != "_"
+    }
+    assert defined <= set(prefect_ruddr.__all__)
+
+
+PUBLIC = [(name, getattr(prefect_ruddr, name)) for name in prefect_ruddr.__all__]
+TASKS_AND_FLOWS = {name: value.fn for name, value in PUBLIC if isinstance(value, Task | Flow)}
+CALLS: list[tuple[str, Any]] = [
+    *TASKS_AND_FLOWS.items(),
+    *((name, value) for name, value in PUBLIC if inspect.isfunction(value)),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), CALLS, ids=[name for name, _ in CALLS])
+def test_a_public_call_describes_what_it_takes_and_gives(name: str, value: Any) -> None:
+    """Every argument, the result, and what can go wrong; a twin says whose it is."""
+    text = inspect.getdoc(value) or ""
+    if twin := re.fullmatch(r"Async twin of `(\w+)`\.", text):
+        assert name == f"a{twin[1]}"
+        assert inspect.signature(value) == inspect.signature(dict(CALLS)[twin[1]])
+        return
+    sections = dict(re.findall(r"^(\w+):\n((?:    .*\n?|\n)+)", text, re.MULTILINE))
+    described = re.findall(r"^    (\w+):", sections.get("Args", ""), re.MULTILINE)
+    assert described == list(inspect.signature(value).parameters)
+    assert "Returns" in sections
+    assert "Raises" in sections or name not in TASKS_AND_FLOWS
+
+
+CLASSES = [(name, value) for name, value in PUBLIC if inspect.isclass(value)]
+
+
+@pytest.mark.parametrize(("name", "kind"), CLASSES, ids=[name for name, _ in CLASSES])
+def test_a_public_class_and_its_members_are_described(name: str, kind: type) -> None:
+    """By what they are for; a field by its name under Attributes."""
+    assert inspect.getdoc(kind)
+    for member, value in vars(kind).items():
+        if member[0] != "_" and (inspect.isfunction(value) or isinstance(value, property)):
+            assert inspect.getdoc(value), f"{name}.{member}"
+    fields = (
+        getattr(kind, "model_fields", {}) if kind.__module__.startswith("prefect_ruddr") else {}
+    )
+    text = inspect.getdoc(kind) or ""
+    assert [field for field in fields if not re.search(rf"^    {field}: ", text, re.M)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_the_examples_of_a_module_run(name: str) -> None:
+    """Those with a prompt show what they say; the others are Python, of names that exist."""
+    module = importlib.import_module(name)
+    result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert result.failed == 0
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for block in re.findall(r"```python\n(.*?)```", ast.get_docstring(node) or "", re.S):
+                parsed = ast.parse(textwrap.dedent(block))
+                imports = [n for n in parsed.body if isinstance(n, ast.Import | ast.ImportFrom)]
+                for statement in imports:
+                    exec(ast.unparse(statement), {})  # noqa: S102 - our own docstrings
+
+
+def test_there_are_examples_that_run() -> None:
+    """An update is shown at work, not only described."""
+    finder = doctest.DocTestFinder()
+    stages = importlib.import_module("prefect_ruddr.stages")
+    assert sum(len(found.examples) for found in finder.find(stages)) >= 4
+
+
+@pytest.mark.parametrize("package", [OURS / "prefect_ruddr", GENERATED / "ruddr_client"])
+def test_both_packages_are_typed(package: Path) -> None:
+    """Type checkers of users read our annotations."""
+    assert (package / "py.typed").is_file()
+
+
+HAND_WRITTEN = [
+    path
+    for folder in ("prefect_flows", "tests", "benchmarks", "examples", "scripts", "docs", ".ci")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.is_file() and path.suffix in {".py", ".pyi", ".md", ".toml", ".yaml", ""}
+] + [path for path in sorted(ROOT.glob("*")) if path.suffix in {".md", ".toml", ".yaml"}]
+
+
+@pytest.mark.parametrize("path", HAND_WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_left_to_do(path: Path) -> None:
+    """What is here is done; what is not here is not announced."""
+    marker = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|HA" + r"CK)\b")
+    assert not marker.search(path.read_text(encoding="utf-8"))
+
+
+def lines_of_code(text: str) -> int:
+    """Count the lines that hold code; docstrings, comments and blanks are no burden."""
+    texts = {
+        line
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    blank = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    code = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type not in blank and token.string
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    return len(code - texts)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_is_a_page_or_three(name: str) -> None:
+    """One that grows longer has two ideas in it."""
+    path = OURS / Path(*name.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    assert lines_of_code(file.read_text(encoding="utf-8")) <= MOST_LINES
