@@ -17,7 +17,7 @@ from prefect_ruddr.plans import StagePlan
 from prefect_ruddr.reading import read_live_stages
 from prefect_ruddr.reports import Progress
 from prefect_ruddr.stages import Stage
-from prefect_ruddr.tasks import apply_stage_change
+from prefect_ruddr.steps import apply_stage_change
 
 CONCURRENCY = 16
 """How many steps are under way at once: enough to keep 20 requests a second going when each

@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
 from prefect import flow
-from prefect.logging import get_run_logger
-from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import Field, GetCoreSchemaHandler
-from pydantic_core import core_schema
 
-from prefect_ruddr.applying import CONCURRENCY, apply_plan, require_workspace
-from prefect_ruddr.approval import Approval, Question, refusal
+from prefect_ruddr.approval import Approval, Question
 from prefect_ruddr.credentials import RuddrCredentials
-from prefect_ruddr.errors import RuddrRequestError, StageUpdatesFailed
-from prefect_ruddr.history import load_applied_plan
-from prefect_ruddr.intake import Intake, Row, intake
-from prefect_ruddr.outcomes import Ledger, StageOutcome, StageReport
-from prefect_ruddr.plans import RISKY_PROBABILITY_CHANGE, StageChange, StagePlan, plan_stage_updates
-from prefect_ruddr.reports import current_flow_run_id, publish_outcomes, publish_plan
-from prefect_ruddr.rows import Blank
-from prefect_ruddr.sources import SourceFormat
-from prefect_ruddr.stages import Stage, StageUpdate, StageUpdateLike, stage_update
-from prefect_ruddr.tasks import (
-    list_opportunity_stages,
-    read_stage_updates,
-    read_stages,
-    update_opportunity_stage,
+from prefect_ruddr.forms import (
+    ProbabilityChange,
+    Seconds,
+    UpdateAsTyped,
+    UpdatesAsTyped,
+    bulk_flow,
 )
-
-
-class _Form:
-    """Shows a parameter as a type in the form, and takes what is given as it is.
-
-    It is the flow that validates, not Prefect, so that the message is ours: one line, every
-    violation.
-    """
-
-    def __init__(self, shown: Any) -> None:
-        self._shown = shown
-
-    def __get_pydantic_core_schema__(
-        self, _: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        form = handler.generate_schema(self._shown)
-        return core_schema.no_info_wrap_validator_function(lambda value, _: value, form)
-
-
-UpdateAsTyped: TypeAlias = Annotated[StageUpdateLike, _Form(StageUpdate)]
-UpdatesAsTyped: TypeAlias = Annotated[Sequence[Row], _Form(list[StageUpdate])]
-
-OnInvalid: TypeAlias = Literal["stop", "skip"]
-"""What to do about updates that break a limit: send nothing at all, or go on without them."""
-
-ProbabilityChange: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-Seconds: TypeAlias = Annotated[int, Field(ge=1)]
+from prefect_ruddr.opening import SourceFormat
+from prefect_ruddr.outcomes import StageReport
+from prefect_ruddr.plans import RISKY_PROBABILITY_CHANGE
+from prefect_ruddr.runs import OnInvalid, apply_rows, take_back
+from prefect_ruddr.stages import Stage, stage_update
+from prefect_ruddr.tables import Blank
+from prefect_ruddr.tasks import read_stage_updates, update_opportunity_stage
 
 
 @flow(name="update-opportunity-stage")
@@ -83,10 +47,7 @@ def update_opportunity_stage_flow(
     return update_opportunity_stage(ruddr_credentials, stage_update(update))
 
 
-@flow(
-    name="apply-stage-updates",
-    task_runner=ThreadPoolTaskRunner(max_workers=CONCURRENCY),  # type: ignore[arg-type]  # Prefect's own default has this type
-)
+@bulk_flow("apply-stage-updates")
 def apply_stage_updates(
     ruddr_credentials: RuddrCredentials,
     updates: UpdatesAsTyped,
@@ -125,13 +86,10 @@ def apply_stage_updates(
         StageUpdatesFailed: When any update ended otherwise; its `report` is whole.
     """
     question = Question(approval, risky_probability_change, approval_timeout_seconds)
-    return _applied(ruddr_credentials, updates, question, dry_run=dry_run, on_invalid=on_invalid)
+    return apply_rows(ruddr_credentials, updates, question, dry_run=dry_run, on_invalid=on_invalid)
 
 
-@flow(
-    name="apply-stage-file",
-    task_runner=ThreadPoolTaskRunner(max_workers=CONCURRENCY),  # type: ignore[arg-type]  # Prefect's own default has this type
-)
+@bulk_flow("apply-stage-file")
 def apply_stage_file(
     ruddr_credentials: RuddrCredentials,
     path_or_url: str,
@@ -184,47 +142,10 @@ def apply_stage_file(
         on_invalid="keep",
     )
     question = Question(approval, risky_probability_change, approval_timeout_seconds)
-    return _applied(ruddr_credentials, rows, question, dry_run=dry_run, on_invalid=on_invalid)
+    return apply_rows(ruddr_credentials, rows, question, dry_run=dry_run, on_invalid=on_invalid)
 
 
-def _applied(
-    ruddr_credentials: RuddrCredentials,
-    rows: Iterable[Row],
-    question: Question,
-    *,
-    dry_run: bool,
-    on_invalid: OnInvalid,
-) -> StageReport:
-    judged = intake(rows)
-    ledger = _ledger(judged)
-    plan = NOTHING
-    why = None
-    try:
-        _stop_at_violations(judged, on_invalid)
-        if judged.names:
-            live = {stage.id: stage for stage in list_opportunity_stages(ruddr_credentials)}
-            judged.find_by_name(live.values())
-            ledger = _ledger(judged)
-        else:
-            live = read_stages(ruddr_credentials, [update.id for update in judged.updates.values()])
-        judged.reject_unknown(live)
-        _stop_at_violations(judged, on_invalid)
-        plan = _plan(ruddr_credentials, judged, live)
-        ledger.settle(StageOutcome.unchanged(live[stage_id]) for stage_id in plan.unchanged)
-        ledger.plan(plan.changes)
-        publish_plan(plan, dry_run=dry_run)
-        if not dry_run:
-            ledger.settle(_written(ruddr_credentials, plan, question))
-    except (RuddrRequestError, NotWritten) as error:
-        why = str(error)
-    ledger.reject(judged.violations)
-    return _reported(ledger.close(why), plan, dry_run=dry_run)
-
-
-@flow(
-    name="undo-stage-updates",
-    task_runner=ThreadPoolTaskRunner(max_workers=CONCURRENCY),  # type: ignore[arg-type]  # Prefect's own default has this type
-)
+@bulk_flow("undo-stage-updates")
 def undo_stage_updates(
     ruddr_credentials: RuddrCredentials,
     flow_run_id: UUID,
@@ -258,109 +179,5 @@ def undo_stage_updates(
         StageUpdatesFailed: When any change could not be taken back; one that somebody has
             changed since is a "conflict" and is not touched. Its `report` is whole.
     """
-    back = load_applied_plan(UUID(str(flow_run_id))).inverted()
-    ledger = Ledger(StageOutcome.of(change, "not_attempted") for change in back.changes)
-    plan = NOTHING
-    why = None
-    try:
-        if back.changes:
-            require_workspace(ruddr_credentials, back)
-        live = read_stages(ruddr_credentials, [change.stage_id for change in back.changes])
-        due = [change for change in back.changes if _is_due(change, live, ledger)]
-        plan = back.model_copy(update={"changes": tuple(due), "created_at": datetime.now(UTC)})
-        publish_plan(plan, dry_run=dry_run)
-        if not dry_run:
-            question = Question(approval, risky_probability_change, approval_timeout_seconds)
-            ledger.settle(_written(ruddr_credentials, plan, question))
-    except (RuddrRequestError, NotWritten) as error:
-        why = str(error)
-    return _reported(ledger.close(why), plan, dry_run=dry_run)
-
-
-class NotWritten(Exception):
-    """Why a run ends without writing anything, or anything more."""
-
-
-NOTHING = StagePlan(workspace=None, changes=())
-
-
-def _ledger(judged: Intake) -> Ledger:
-    return Ledger(_line(judged, position) for position in range(len(judged.rows)))
-
-
-def _line(judged: Intake, position: int) -> StageOutcome:
-    update = judged.updates.get(position)
-    return StageOutcome(
-        outcome="not_attempted",
-        stage_id=judged.stage_id(position),
-        after=update.fields if update else {},
-        retryable=update is not None,
-        place=judged.place(position),
-    )
-
-
-def _stop_at_violations(judged: Intake, on_invalid: OnInvalid) -> None:
-    if judged.violations and on_invalid == "stop":
-        raise NotWritten(
-            f"nothing was sent, as {len(judged.violations)} of {len(judged.rows)} updates were"
-            ' rejected: correct them, or choose on_invalid="skip"'
-        )
-
-
-def _plan(
-    ruddr_credentials: RuddrCredentials, judged: Intake, live: Mapping[UUID, Stage]
-) -> StagePlan:
-    plan = plan_stage_updates(judged.updates.values(), live, None)
-    if not plan.changes:
-        return plan
-    # Asked for only now, so that a run without changes sends nothing but the reads.
-    return plan.model_copy(update={"workspace": ruddr_credentials.verify()})
-
-
-def _is_due(change: StageChange, live: Mapping[UUID, Stage], ledger: Ledger) -> bool:
-    """Tell whether a change is to be taken back, and take down why not."""
-    if change.stage_id not in live:
-        ledger.settle([StageOutcome.of(change, "failed", "the workspace has no such stage")])
-        return False
-    stage = live[change.stage_id]
-    standing = change.standing(stage)
-    if standing == "conflict":
-        ledger.settle([StageOutcome.of(change, "conflict", change.overtaken_by(stage))])
-    elif not change.is_writable:
-        ledger.settle(
-            [
-                StageOutcome.of(
-                    change, "rejected", "its earlier pipeline is not known: Ruddr had left it out"
-                )
-            ]
-        )
-    elif standing == "unchanged":
-        ledger.settle([StageOutcome.of(change, "unchanged")])
-    else:
-        return True
-    return False
-
-
-def _written(
-    ruddr_credentials: RuddrCredentials, plan: StagePlan, question: Question
-) -> list[StageOutcome]:
-    why_not = refusal(plan, question)
-    if why_not:
-        raise NotWritten(f"nothing was written: {why_not}")
-    outcomes = apply_plan(ruddr_credentials, plan, reread=question.is_asked(plan))
-    return list(outcomes.values())
-
-
-def _reported(outcomes: tuple[StageOutcome, ...], plan: StagePlan, *, dry_run: bool) -> StageReport:
-    """Publish what became of every update, and raise where not all are in effect."""
-    report = StageReport(
-        outcomes=outcomes,
-        flow_run_id=current_flow_run_id(),
-        workspace=plan.workspace,
-        dry_run=dry_run,
-    )
-    publish_outcomes(report)
-    get_run_logger().info("%s%s", "Dry run: " if dry_run else "", report.summary())
-    if not report.succeeded:
-        raise StageUpdatesFailed(f"{report.summary()}: {report.failures()}", report)
-    return report
+    question = Question(approval, risky_probability_change, approval_timeout_seconds)
+    return take_back(ruddr_credentials, UUID(str(flow_run_id)), question, dry_run=dry_run)

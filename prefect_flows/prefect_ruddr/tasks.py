@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from uuid import UUID
 
 from prefect import task
@@ -12,14 +12,11 @@ from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 
 from prefect_ruddr.credentials import RuddrCredentials
-from prefect_ruddr.errors import RuddrRequestError, StageEdited, ValueNotKept
-from prefect_ruddr.outcomes import StageOutcome
-from prefect_ruddr.plans import StageChange
-from prefect_ruddr.reading import read_live_stages
-from prefect_ruddr.reports import change_text, emit_updated
-from prefect_ruddr.rows import Blank, OnWrong, SourceRow
-from prefect_ruddr.sources import SourceFormat, read_source
+from prefect_ruddr.opening import SourceFormat
+from prefect_ruddr.rows import OnWrong, SourceRow
+from prefect_ruddr.sources import read_source
 from prefect_ruddr.stages import Stage, StageUpdate, StageUpdateLike, stage_id, stage_update
+from prefect_ruddr.tables import Blank
 
 
 def _named_by_stage() -> str:
@@ -187,104 +184,3 @@ def read_stage_updates(
     wrong = sum(bool(row.violations) for row in rows)
     get_run_logger().info("Read %d rows%s", len(rows), f", {wrong} of them wrong" if wrong else "")
     return rows
-
-
-@task(name="read-live-stages", cache_policy=NO_CACHE)
-def read_stages(
-    ruddr_credentials: RuddrCredentials, stage_ids: Sequence[UUID]
-) -> dict[UUID, Stage]:
-    """Read the stages with these ids, in as few requests as can be known beforehand.
-
-    Args:
-        ruddr_credentials: The key to the workspace.
-        stage_ids: The ids.
-
-    Returns:
-        The stages by id; one that the workspace does not have is absent.
-
-    Raises:
-        RuddrRequestError: When a request fails, other than for a stage that is not there.
-    """
-    return read_live_stages(ruddr_credentials.get_client(), stage_ids)
-
-
-def _named_by_change() -> str:
-    """Name the step by the stage and the fields that it changes."""
-    change: StageChange = task_run.parameters["change"]
-    return f"{change.stage_name}: {', '.join(change.after)}"
-
-
-@task(name="apply-stage-change", task_run_name=_named_by_change, cache_policy=NO_CACHE)
-def apply_stage_change(
-    ruddr_credentials: RuddrCredentials, change: StageChange, live: Stage | None = None
-) -> StageOutcome:
-    """Write one change of a plan: one PATCH with the fields that differ.
-
-    Where no whole answer arrives even at the last attempt, the stage is read back, so that
-    the outcome says what is so.
-
-    Args:
-        ruddr_credentials: The key to the plan's workspace.
-        change: What to write.
-        live: The stage as it was read just before, to compare with first; None where the plan
-            itself is as fresh as that.
-
-    Returns:
-        "updated", or "unchanged" when the live stage already held everything.
-
-    Raises:
-        StageEdited: When somebody has changed the stage since it was planned; nothing is sent.
-        ValueNotKept: When Ruddr confirmed the change but holds another value.
-        RuddrRequestError: When Ruddr refuses or does not answer, in the class that says why.
-    """
-    standing = "due" if live is None else change.standing(live)
-    if standing == "unchanged":
-        return StageOutcome.of(change, "unchanged")
-    if live is not None and standing == "conflict":
-        raise StageEdited(change.overtaken_by(live))
-    outcome = _written(ruddr_credentials, change)
-    emit_updated(change)
-    get_run_logger().info("%s: %s", change.stage_name, change_text(change.fields))
-    return outcome
-
-
-def _written(ruddr_credentials: RuddrCredentials, change: StageChange) -> StageOutcome:
-    api = ruddr_credentials.get_client()
-    try:
-        answer = api.update_stage(change.update())
-    except RuddrRequestError as error:
-        if not error.may_have_been_applied:
-            raise
-        doubt = error
-    else:
-        _require_kept(change, answer.value)
-        return StageOutcome.sent(change, "updated", attempts=answer.attempts)
-    live = _read_back(ruddr_credentials, change, doubt)
-    if change.missed_by(live):
-        raise doubt.read_back("it has not been carried out")
-    if not change.seen_in(live):
-        raise doubt
-    return StageOutcome.sent(
-        change,
-        "updated",
-        attempts=doubt.attempts,
-        error=f"{doubt.message}; read back: it had been carried out",
-    )
-
-
-def _read_back(
-    ruddr_credentials: RuddrCredentials, change: StageChange, doubt: RuddrRequestError
-) -> Stage:
-    try:
-        return ruddr_credentials.get_client().get_stage(change.stage_id)
-    except RuddrRequestError:
-        raise doubt from None
-
-
-def _require_kept(change: StageChange, stage: Stage) -> None:
-    missed = change.missed_by(stage)
-    if missed:
-        held = ", ".join(
-            f"{field} is {stage.value(field)!r}, not {change.after[field]!r}" for field in missed
-        )
-        raise ValueNotKept(f"{change.stage_name}: Ruddr confirmed the change, but {held}")

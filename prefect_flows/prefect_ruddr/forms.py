@@ -1,0 +1,83 @@
+"""What Prefect shows and records of a flow's parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ParamSpec, TypeAlias, TypeVar
+
+from prefect import Flow
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import core_schema
+
+from prefect_ruddr.applying import CONCURRENCY
+from prefect_ruddr.intake import Row
+from prefect_ruddr.stages import StageUpdate, StageUpdateLike
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MOST_RECORDED = 400_000
+"""Characters of parameters that are recorded of a run; Prefect's API refuses 512 KiB."""
+
+
+class _Form:
+    """Shows a parameter as a type in the form, and takes what is given as it is.
+
+    It is the flow that validates, not Prefect, so that the message is ours: one line, every
+    violation.
+    """
+
+    def __init__(self, shown: Any) -> None:
+        self._shown = shown
+
+    def __get_pydantic_core_schema__(
+        self, _: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        form = handler.generate_schema(self._shown)
+        return core_schema.no_info_wrap_validator_function(lambda value, _: value, form)
+
+
+UpdateAsTyped: TypeAlias = Annotated[StageUpdateLike, _Form(StageUpdate)]
+UpdatesAsTyped: TypeAlias = Annotated[Sequence[Row], _Form(list[StageUpdate])]
+
+ProbabilityChange: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Seconds: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+class BulkFlow(Flow[P, R]):
+    """A flow that takes more updates than Prefect's API records as a parameter.
+
+    Where they are too many, the recorded parameter says only how many there were; the plan
+    that the run publishes has every change.
+    """
+
+    def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return the parameters as they are recorded."""
+        recorded = super().serialize_parameters(parameters)
+        updates = recorded.get("updates")
+        if isinstance(updates, list) and len(json.dumps(updates, default=str)) > MOST_RECORDED:
+            recorded["updates"] = f"<{len(updates)} updates>"
+        return recorded
+
+    def with_options(self, **options: Any) -> BulkFlow[P, R]:
+        """Return a copy with other options, of the same kind."""
+        copy = super().with_options(**options)
+        # Flow makes a plain Flow of it.
+        copy.__class__ = type(self)
+        return copy  # type: ignore[return-value]  # the line above
+
+
+def bulk_flow(name: str) -> Callable[[Callable[P, R]], BulkFlow[P, R]]:
+    """Decorate a function as a `BulkFlow` whose steps run in as many threads as one run uses.
+
+    Args:
+        name: The name of the flow.
+    """
+
+    def decorate(function: Callable[P, R]) -> BulkFlow[P, R]:
+        runner: Any = ThreadPoolTaskRunner(max_workers=CONCURRENCY)
+        return BulkFlow(function, name=name, task_runner=runner)
+
+    return decorate
