@@ -26,6 +26,33 @@ BUSY_WAITS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 2.0)
 """At most so many seconds until a server that was busy is asked again."""
 
 
+class Room:
+    """What a limit allows if nobody else draws on it, reckoned from when it was read."""
+
+    def __init__(self, limit: Limit, rate: float) -> None:
+        self.limit = limit
+        self._rate = rate
+        self._room = limit.room
+        self._read_at = self._as_of = time.monotonic()
+
+    def now(self) -> float:
+        """Return the requests there is room for."""
+        now = time.monotonic()
+        self._room = min(self.limit.size, self._room + (now - self._as_of) * self._rate)
+        self._as_of = now
+        return self._room
+
+    def take(self, requests: int) -> None:
+        """Reckon with a lease that was granted."""
+        if self._room == self.limit.size:
+            self.now()  # a full limit refills only once it has been drawn on
+        self._room -= requests
+
+    def age(self) -> float:
+        """Return the seconds since the limit was read."""
+        return time.monotonic() - self._read_at
+
+
 class ServerBusy(Exception):
     """Prefect's server answered 503, as it does when two clients write to its SQLite at once."""
 

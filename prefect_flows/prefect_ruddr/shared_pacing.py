@@ -20,8 +20,7 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.global_limits import Limit
-from prefect_ruddr.lending import Lender, lending
+from prefect_ruddr.lending import Lender, Room, lending
 
 LEASE_SECONDS = 0.5
 """A lease is at most what refills in this time: ten requests at 20 per second."""
@@ -60,33 +59,6 @@ class Demand(NamedTuple):
     def turns(self) -> int:
         """The turns to lease, for those who wait or ahead of them."""
         return self.waiting or self.ahead
-
-
-class Room:
-    """What a limit allows if nobody else draws on it, reckoned from when it was read."""
-
-    def __init__(self, limit: Limit, rate: float) -> None:
-        self.limit = limit
-        self._rate = rate
-        self._room = limit.room
-        self._read_at = self._as_of = time.monotonic()
-
-    def now(self) -> float:
-        """Return the requests there is room for."""
-        now = time.monotonic()
-        self._room = min(self.limit.size, self._room + (now - self._as_of) * self._rate)
-        self._as_of = now
-        return self._room
-
-    def take(self, requests: int) -> None:
-        """Reckon with a lease that was granted."""
-        if self._room == self.limit.size:
-            self.now()  # a full limit refills only once it has been drawn on
-        self._room -= requests
-
-    def age(self) -> float:
-        """Return the seconds since the limit was read."""
-        return time.monotonic() - self._read_at
 
 
 class SharedLimit:
