@@ -37,8 +37,9 @@ from .flows import (
 )
 from .outcomes import Outcome, StageOutcome, StageReport
 from .plans import FieldChange, StageChange, StagePlan, plan_stage_updates
-from .rows import SourceRow, stage_rows
+from .rows import SourceRow
 from .stages import Stage, StageStatus, StageUpdate, StageUpdateLike, Workspace
+from .tables import stage_rows
 from .tasks import (
     aget_opportunity_stage,
     alist_opportunity_stages,

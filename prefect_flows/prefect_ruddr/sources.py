@@ -1,45 +1,20 @@
-"""Reads files of stage updates, CSV, JSON Lines and Parquet, wherever fsspec finds them."""
+"""Reads files of stage updates, row by row: CSV, JSON Lines and Parquet."""
 
 from __future__ import annotations
 
-import codecs
 import csv
 import json
-import lzma
 import os
 import re
-import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
 from decimal import Decimal, InvalidOperation
-from io import TextIOWrapper
-from pathlib import PurePosixPath
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any
 
-import fsspec  # type: ignore[import-untyped]
-from fsspec.utils import infer_compression  # type: ignore[import-untyped]
-
-from prefect_ruddr.errors import InvalidStageUpdates, SourceUnreadable, bounded
-from prefect_ruddr.rows import (
-    Blank,
-    OnWrong,
-    SourceRow,
-    Table,
-    accepted,
-    checked_marker,
-    source_row,
-)
-
-SourceFormat: TypeAlias = Literal["csv", "jsonl", "parquet"]
-"""What a file of updates may be: CSV, JSON Lines, or Parquet."""
-
-FORMATS: dict[str, SourceFormat] = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-}
-"""The format that a file's name says, with or without .gz, .bz2, .xz or .zip behind it."""
+from prefect_ruddr.errors import SourceUnreadable, bounded
+from prefect_ruddr.opening import SourceFormat, decoded, file_name, format_of, opened
+from prefect_ruddr.rows import OnWrong, SourceRow, accepted, source_row
+from prefect_ruddr.tables import Blank, Table, checked_marker
 
 BATCH_ROWS = 1000
 """How many rows of a Parquet file are in memory at once before they become updates."""
@@ -71,16 +46,16 @@ def read_source(
         SourceUnreadable: When the file cannot be opened, or not be read to its end.
     """
     url = os.fspath(path_or_url)
-    name = _file_name(url)
-    kind = format or _format_of(name)
+    name = file_name(url)
+    kind = format or format_of(name)
     marker = checked_marker(null_marker)
     broken: list[str] = []
-    with _opened(url, name) as file:
+    with opened(url, name) as file:
         rows: Iterator[SourceRow]
         if kind == "parquet":
             rows = _parquet_rows(file, name, blank, marker, broken)
         else:
-            lines = _decoded(file, encoding)
+            lines = decoded(file, encoding)
             rows = (
                 _csv_rows(lines, name, blank, marker, broken)
                 if kind == "csv"
@@ -156,27 +131,17 @@ def _parquet_rows(
             f"{name}: Parquet needs pyarrow: pip install 'prefect-ruddr[parquet]'"
         ) from None
     try:
-        opened = parquet.ParquetFile(file)
-        table = Table(opened.schema_arrow.names, blank, null_marker)
+        content = parquet.ParquetFile(file)
+        table = Table(content.schema_arrow.names, blank, null_marker)
         broken += [f"{name}: {text}" for text in table.violations]
         number = 0
-        for batch in opened.iter_batches(BATCH_ROWS) if table.usable else ():
+        for batch in content.iter_batches(BATCH_ROWS) if table.usable else ():
             for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 number += 1
                 if row := table.row(cells, number, f"{name} row"):
                     yield row
     except ArrowException as error:
         raise SourceUnreadable(f"{name}: {bounded(str(error))}") from None
-
-
-def _decoded(file: IO[bytes], encoding: str) -> TextIOWrapper:
-    """Open a text in which a byte that is no text is a mark on its line, not the end."""
-    try:
-        # UTF-8 with a byte order mark or without: spreadsheets write one.
-        codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-        return TextIOWrapper(file, codec, errors="surrogateescape", newline="")
-    except LookupError:
-        raise InvalidStageUpdates([f"encoding = {encoding!r}: no such encoding"]) from None
 
 
 def _whole_text(
@@ -202,10 +167,9 @@ def _undecoded(cells: Iterable[str]) -> Iterator[str]:
 
 
 def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    twice = {name for name in names if names.count(name) > 1}
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if twice:
-        raise ValueError(f"{bounded(', '.join(sorted(twice)))[:80]}: there twice")
+        raise ValueError(f"{bounded(', '.join(twice))[:80]}: there twice")
     return dict(pairs)
 
 
@@ -218,43 +182,3 @@ def _decimal(text: str) -> Decimal | float:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"not JSON: {name}")
-
-
-@contextmanager
-def _opened(url: str, name: str) -> Iterator[IO[bytes]]:
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(fsspec.open(url, "rb", compression=infer_compression(name)))
-        except Exception as error:  # noqa: BLE001 - each protocol's package raises its own
-            raise SourceUnreadable(f"{_public(url)}: {_reason(error)}") from None
-        try:
-            yield file
-        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            raise SourceUnreadable(f"{_public(url)}: {_reason(error)}") from None
-
-
-def _file_name(url: str) -> str:
-    return PurePosixPath(_public(url.split("::", maxsplit=1)[0])).name
-
-
-def _format_of(name: str) -> SourceFormat:
-    compressed = infer_compression(name) is not None
-    path = PurePosixPath(name)
-    suffix = PurePosixPath(path.stem if compressed else name).suffix.lower()
-    if suffix not in FORMATS:
-        raise InvalidStageUpdates(
-            [f"{name}: its name does not say its format: give csv, jsonl or parquet as format"]
-        )
-    return FORMATS[suffix]
-
-
-def _public(url: str) -> str:
-    """Return a URL without what may be secret in it: a user's password, a signed query."""
-    return re.sub(r"(://)[^/@\s]*@", r"\1", re.sub(r"(://[^?\s]*)\?\S*", r"\1", url))
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    text = error.strerror if isinstance(error, OSError) else None
-    return bounded(_public(text or str(error))) or type(error).__name__
