@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from prefect_ruddr.sandbox import RecordedRequest
 from prefect_ruddr.sandbox.recording import Recording
@@ -14,13 +13,8 @@ OnRequest = Callable[[Callable[[RecordedRequest], None]], None]
 
 
 @pytest.fixture(autouse=True)
-def _prefect(prefect_api: None) -> Iterator[None]:
-    """Flows run against the session's Prefect API.
-
-    Without heartbeats: at the end of a flow, the thread that sends them takes a second to stop.
-    """
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
+def _prefect(prefect_api: None) -> None:
+    """Flows run against the session's Prefect API."""
 
 
 @pytest.fixture

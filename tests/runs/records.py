@@ -99,6 +99,17 @@ def task_runs(flow_run_id: UUID) -> list[dict[str, Any]]:
     return _filtered("task_runs", flow_runs={"id": {"any_": [str(flow_run_id)]}})
 
 
+def recorded_steps(flow_run_id: UUID) -> int:
+    """Return how many task runs of a run are recorded as ended."""
+    count: int = _post(
+        "task_runs",
+        "count",
+        flow_runs={"id": {"any_": [str(flow_run_id)]}},
+        task_runs={"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}},
+    )
+    return count
+
+
 def logs(flow_run_id: UUID) -> list[dict[str, Any]]:
     """Return a run's log lines, as far as they are recorded."""
     return _filtered("logs", logs={"flow_run_id": {"any_": [str(flow_run_id)]}})
@@ -109,10 +120,18 @@ def flow_runs_under_way() -> list[dict[str, Any]]:
     return _filtered("flow_runs", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
 
 
+def flow_runs_that_wait(name: str) -> list[dict[str, Any]]:
+    """Return the flow runs of a name that Prefect holds for paused."""
+    return _filtered(
+        "flow_runs",
+        flow_runs={"name": {"any_": [name]}, "state": {"type": {"any_": ["PAUSED"]}}},
+    )
+
+
 def events(flow_run_id: UUID, name: str) -> list[dict[str, Any]]:
     """Return the events of a name that a run emitted, as far as they are recorded."""
     related = {"id": [f"prefect.flow-run.{flow_run_id}"]}
-    answer = _post("events", filter={"event": {"name": [name]}, "related": related})
+    answer = _post("events", "filter", filter={"event": {"name": [name]}, "related": related})
     found: list[dict[str, Any]] = answer["events"]
     return found
 
@@ -127,11 +146,11 @@ def eventually(read: Callable[[], T], is_there: Callable[[T], object], seconds: 
 
 
 def _filtered(what: str, **conditions: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _post(what, **conditions)
+    found: list[dict[str, Any]] = _post(what, "filter", **conditions)
     return found
 
 
-def _post(what: str, **conditions: Any) -> Any:
-    path: Any = f"/{what}/filter"  # the client's type is a list of all paths
+def _post(what: str, verb: str, **conditions: Any) -> Any:
+    path: Any = f"/{what}/{verb}"  # the client's type is a list of all paths
     with get_client(sync_client=True) as client:
         return client.request("POST", path, json=conditions).json()

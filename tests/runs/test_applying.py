@@ -11,7 +11,7 @@ from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates
 from prefect_ruddr.reports import PLAN_KEY
 from prefect_ruddr.sandbox import Sandbox
 
-from .records import methods, patches, run, table
+from .records import eventually, methods, patches, recorded_steps, run, table
 
 
 def credentials(sandbox: Sandbox) -> RuddrCredentials:
@@ -130,7 +130,7 @@ def test_no_updates_are_no_trouble(ruddr_credentials: RuddrCredentials, sandbox:
 
 @pytest.mark.long
 def test_a_thousand_updates_in_one_run() -> None:
-    """Each is sent once, each is accounted for."""
+    """Each is sent once, each is accounted for, each is a task run in Prefect."""
     with Sandbox(stages=1000, rate=None) as sandbox:
         updates = [{"id": s["id"], "description": f"About {s['id']}."} for s in sandbox.stages]
         ended = run(apply_stage_updates, credentials(sandbox), updates)
@@ -140,3 +140,9 @@ def test_a_thousand_updates_in_one_run() -> None:
             stage["id"] for stage in sandbox.stages
         )
         assert {s["description"] for s in sandbox.stages} == {u["description"] for u in updates}
+        steps_and_reading = 1000 + 1
+        eventually(
+            lambda: recorded_steps(ended.flow_run_id),
+            lambda recorded: recorded == steps_and_reading,
+            seconds=300,
+        )
