@@ -105,7 +105,7 @@ def test_the_generated_client_knows_nothing_of_ours() -> None:
 
 def test_one_module_calls_the_generated_client() -> None:
     """What it lacks is added in one place."""
-    assert users("ruddr_client") == {"prefect_ruddr.api"}
+    assert users("ruddr_client") == {"prefect_ruddr.calls"}
 
 
 def test_one_module_names_the_http_library() -> None:

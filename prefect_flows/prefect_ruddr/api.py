@@ -1,7 +1,7 @@
-"""The only module that calls the generated client: get, list and update, sync and async.
+"""What Ruddr can be asked: get, list and update, sync and async.
 
-Adds what the client leaves out: one connection pool per process, retries, the request budget,
-and a typed error for each way a call can end.
+Adds what the generated client leaves out: one connection pool per process, retries, the request
+budget, and a typed error for each way a call can end.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Iterator
 from functools import cache
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 from uuid import UUID
@@ -20,22 +19,11 @@ from uuid import UUID
 import stamina
 
 from prefect_ruddr import answers, wire
-from prefect_ruddr.errors import RuddrRequestError, TooManyRequests, UnexpectedResponse
+from prefect_ruddr.calls import WORKSPACE, Call, Client, Pages, get_call, update_call
+from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
 from prefect_ruddr.pacing import request_budget
-from prefect_ruddr.stages import Stage, StageUpdate, Workspace, stage_id
+from prefect_ruddr.stages import Stage, StageUpdate, Workspace
 from prefect_ruddr.wire import Connection
-from ruddr_client import Client
-from ruddr_client.api.opportunity_stages import (
-    get_opportunity_stage,
-    list_opportunity_stages,
-    update_opportunity_stage,
-)
-from ruddr_client.api.workspace import get_workspace
-from ruddr_client.models import OpportunityStage, OpportunityStagePage, OpportunityStageUpdate
-from ruddr_client.types import UNSET
-
-PAGE_SIZE = 100
-"""Stages in a page of the list; the most that Ruddr gives."""
 
 T = TypeVar("T")
 
@@ -47,23 +35,6 @@ class Answer(NamedTuple, Generic[T]):
 
     value: T
     attempts: int
-
-
-@dataclass(frozen=True)
-class _Call(Generic[T]):
-    """A call of the generated client, in either colour, and how to read what it gives."""
-
-    operation: Any
-    read: Callable[[Any], T]
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    stage_id: UUID | None = None
-    is_write: bool = False
-
-    def parsed(self, parsed: object) -> T:
-        value = self.read(parsed)
-        if isinstance(value, Stage) and value.id != self.stage_id:
-            raise ValueError(f"it is about another stage, {value.id}")
-        return value
 
 
 class RuddrApi:
@@ -95,19 +66,19 @@ class RuddrApi:
 
     def workspace(self) -> Workspace:
         """Read the workspace behind the key: one GET of the base URL."""
-        return self._run(_WORKSPACE).value
+        return self._run(WORKSPACE).value
 
     async def aworkspace(self) -> Workspace:
         """Async twin of `workspace`."""
-        return (await self._arun(_WORKSPACE)).value
+        return (await self._arun(WORKSPACE)).value
 
     def get_stage(self, stage_id: UUID) -> Stage:
         """Read one stage: one GET."""
-        return self._run(_get(stage_id)).value
+        return self._run(get_call(stage_id)).value
 
     async def aget_stage(self, stage_id: UUID) -> Stage:
         """Async twin of `get_stage`."""
-        return (await self._arun(_get(stage_id))).value
+        return (await self._arun(get_call(stage_id))).value
 
     def list_stages(self, name: str | None = None) -> list[Stage]:
         """Read all stages, newest first: a GET for every 100 of them.
@@ -123,13 +94,13 @@ class RuddrApi:
         Args:
             name: Only stages whose name is exactly this.
         """
-        pages = _Pages(name)
+        pages = Pages(name)
         while not pages.complete:
             yield pages.add(self._run(pages.next_call()).value)
 
     async def alist_stages(self, name: str | None = None) -> list[Stage]:
         """Async twin of `list_stages`."""
-        pages = _Pages(name)
+        pages = Pages(name)
         stages: list[Stage] = []
         while not pages.complete:
             stages += pages.add((await self._arun(pages.next_call())).value)
@@ -137,13 +108,13 @@ class RuddrApi:
 
     def update_stage(self, update: StageUpdate) -> Answer[Stage]:
         """Set the fields of an update: one PATCH with exactly those, and the stage after it."""
-        return self._run(_update(update))
+        return self._run(update_call(update))
 
     async def aupdate_stage(self, update: StageUpdate) -> Answer[Stage]:
         """Async twin of `update_stage`."""
-        return await self._arun(_update(update))
+        return await self._arun(update_call(update))
 
-    def _run(self, call: _Call[T]) -> Answer[T]:
+    def _run(self, call: Call[T]) -> Answer[T]:
         client = self._sync_client()
         described = _Described(call)
         for attempt in stamina.retry_context(
@@ -154,7 +125,7 @@ class RuddrApi:
                 return Answer(call.parsed(response.parsed), attempt.num)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _arun(self, call: _Call[T]) -> Answer[T]:
+    async def _arun(self, call: Call[T]) -> Answer[T]:
         client = await self._async_client()
         described = _Described(call)
         async for attempt in stamina.retry_context(
@@ -246,7 +217,7 @@ class _Described:
     answer was lost, may have written.
     """
 
-    def __init__(self, call: _Call[Any]) -> None:
+    def __init__(self, call: Call[Any]) -> None:
         self._call = call
         self._number = 0
         self._in_doubt = False
@@ -266,79 +237,6 @@ class _Described:
             error.may_have_been_applied |= self._in_doubt
             self._in_doubt = error.may_have_been_applied
             raise error from None
-
-
-class _Pages:
-    """Where in the list we are."""
-
-    def __init__(self, name: str | None) -> None:
-        self.complete = False
-        self._seen: set[UUID] = set()
-        self._arguments: dict[str, Any] = {
-            "limit": PAGE_SIZE,
-            "name": UNSET if name is None else name,
-        }
-
-    def next_call(self) -> _Call[tuple[list[Stage], bool]]:
-        return _Call(list_opportunity_stages, _page, self._arguments)
-
-    def add(self, page: tuple[list[Stage], bool]) -> list[Stage]:
-        stages, has_more = page
-        self.complete = not has_more
-        if has_more:
-            if not stages:
-                raise UnexpectedResponse("an empty page says that more stages follow", status=200)
-            if stages[-1].id in self._seen:
-                raise UnexpectedResponse("the same page of stages came twice", status=200)
-            self._seen.add(stages[-1].id)
-            self._arguments = self._arguments | {"starting_after": stages[-1].id}
-        return stages
-
-
-def _get(stage: UUID) -> _Call[Stage]:
-    # The generated client would send any text as a path, ".." too.
-    id_ = stage_id(stage)
-    return _Call(get_opportunity_stage, _stage, {"id": id_}, id_)
-
-
-def _update(update: StageUpdate) -> _Call[Stage]:
-    # The body is made here, inside the call: the generated model does not survive a task
-    # boundary, as it marks absent fields by an object's identity.
-    body = OpportunityStageUpdate.from_dict(update.body())
-    return _Call(
-        update_opportunity_stage,
-        _stage,
-        {"id": update.id, "body": body},
-        stage_id=update.id,
-        is_write=True,
-    )
-
-
-def _stage(parsed: OpportunityStage) -> Stage:
-    pipeline = parsed.opportunity_pipeline_id
-    return Stage(
-        id=parsed.id,
-        name=parsed.name,
-        description=parsed.description,
-        probability=parsed.probability,
-        status_id=parsed.status_id.value,
-        is_active=parsed.is_active,
-        opportunity_pipeline_id=pipeline if isinstance(pipeline, UUID) else None,
-        created_at=parsed.created_at,
-    )
-
-
-def _page(parsed: OpportunityStagePage) -> tuple[list[Stage], bool]:
-    if not isinstance(parsed.has_more, bool):
-        raise TypeError(f"hasMore is {parsed.has_more!r}")
-    return [_stage(stage) for stage in parsed.results], parsed.has_more
-
-
-def _workspace(parsed: Any) -> Workspace:
-    return Workspace(id=parsed.id, name=parsed.name)
-
-
-_WORKSPACE: _Call[Workspace] = _Call(get_workspace, _workspace)
 
 
 def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
