@@ -34,7 +34,13 @@ class Judge:
         self.refused = 0
         self.lowest = float(burst)
         self._level = float(burst)
-        self._as_of: float | None = None
+        self._first: float | None = None
+        self._as_of = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """The time from the first arrival to the last."""
+        return self._as_of - (self._first or 0.0)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer each line with `200` or `429`."""
@@ -50,7 +56,9 @@ class Judge:
             await asyncio.sleep(random.uniform(0, self.latency))  # noqa: S311
 
     def _judge(self, now: float) -> bytes:
-        if self._as_of is not None:
+        if self._first is None:
+            self._first = now
+        else:
             self._level = min(self.burst, self._level + (now - self._as_of) * self.rate)
         self._as_of = now
         if self._level < 1:

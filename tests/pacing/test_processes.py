@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,8 +27,8 @@ def run_processes(
     processes: int = 1,
     limit: str | None = None,
     api_delay: float = 0.0,
-) -> float:
-    """Send the requests from some processes of 16 threads; return the seconds it took."""
+) -> None:
+    """Send the requests from some processes of 16 threads."""
     with ExitStack() as servers:
         environment = dict(os.environ)
         if limit is not None:
@@ -60,13 +59,13 @@ def run_processes(
         for worker in workers:
             assert worker.stdout is not None
             assert worker.stdout.readline() == "ready\n"
-        started = time.monotonic()
         for worker in workers:
             assert worker.stdin is not None
             worker.stdin.write("go\n")
             worker.stdin.flush()
-        ended = [float(worker.stdout.readline()) for worker in workers if worker.stdout]
-    return max(ended) - started
+        assert [worker.stdout.readline() for worker in workers if worker.stdout] == (
+            ["done\n"] * processes
+        )
 
 
 @pytest.fixture
@@ -80,10 +79,9 @@ def test_processes_on_one_limit_are_never_refused(limit: str) -> None:
     """Together they send what one may; each with a budget of its own, they send twice the burst."""
     judge = Judge(RATE, BURST, LATENCY)
 
-    seconds = run_processes(judge, requests=100, processes=2, limit=limit, api_delay=0.03)
+    run_processes(judge, requests=100, processes=2, limit=limit, api_delay=0.03)
 
     assert (judge.accepted, judge.refused) == (100, 0)
-    assert seconds >= (100 - BURST) / RATE
 
 
 @pytest.mark.long
@@ -99,10 +97,10 @@ def test_processes_on_one_limit_are_never_refused(limit: str) -> None:
 def test_500_requests_take_little_more_than_the_ideal_time(
     limit: str, processes: int, shared: bool, api_delay: float, bar: float
 ) -> None:
-    """Ideal are (500 - 60) / 20 s, and none is refused."""
+    """Ideal are (500 - 60) / 20 s from the first arrival to the last, and none is refused."""
     judge = Judge(RATE, BURST, LATENCY)
 
-    seconds = run_processes(
+    run_processes(
         judge,
         requests=500,
         processes=processes,
@@ -111,4 +109,4 @@ def test_500_requests_take_little_more_than_the_ideal_time(
     )
 
     assert (judge.accepted, judge.refused) == (500, 0)
-    assert 1 <= seconds / ((500 - BURST) / RATE) <= bar
+    assert judge.seconds / ((500 - BURST) / RATE) <= bar

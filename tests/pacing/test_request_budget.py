@@ -73,7 +73,7 @@ def test_a_thread_waits_until_the_bucket_has_refilled(
     clock.advance(0.99)
     assert done == []
     clock.advance(0.02)
-    caller.join()
+    caller.join(10)
 
     assert done == ["caller"]
 
@@ -90,7 +90,7 @@ async def test_a_coroutine_waits_until_the_bucket_has_refilled(
     await run_ready_tasks()
     assert done == []
     clock.advance(0.02)
-    await task
+    await asyncio.wait_for(task, 10)
 
     assert done == ["task"]
 
@@ -106,13 +106,13 @@ async def test_threads_and_coroutines_are_served_in_the_order_they_came(
     third = queue_up(Caller(empty_budget, done, "third thread"), clock)
 
     clock.advance(A_TURN)
-    first.join()
+    first.join(10)
     assert done == ["first thread"]
     clock.advance(A_TURN)
-    await second
+    await asyncio.wait_for(second, 10)
     assert done == ["first thread", "second task"]
     clock.advance(A_TURN)
-    third.join()
+    third.join(10)
     assert done == ["first thread", "second task", "third thread"]
 
 
@@ -128,7 +128,7 @@ async def test_a_cancelled_coroutine_leaves_its_turn_to_the_next(
     cancelled.cancel()
     await run_ready_tasks()
     clock.advance(A_TURN)
-    await following
+    await asyncio.wait_for(following, 10)
 
     assert cancelled.cancelled()
     assert done == ["following"]
@@ -145,7 +145,7 @@ async def test_a_turn_given_to_a_coroutine_that_is_just_being_cancelled_goes_to_
 
     clock.advance(A_TURN)
     cancelled.cancel()
-    await following
+    await asyncio.wait_for(following, 10)
 
     assert cancelled.cancelled()
     assert done == ["following"]
@@ -164,9 +164,9 @@ def test_an_exception_raised_in_a_waiting_thread_leaves_its_turn_to_the_next(
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(stopped.ident), ctypes.py_object(Stop)
     )
-    stopped.join()
+    stopped.join(10)
     clock.advance(A_TURN)
-    following.join()
+    following.join(10)
 
     assert isinstance(stopped.error, Stop)
     assert done == ["following"]
@@ -183,7 +183,7 @@ def test_a_failed_request_is_debited(empty_budget: RequestBudget, clock: ManualC
     clock.advance(0.9)
     assert done == []
     clock.advance(0.2)
-    caller.join()
+    caller.join(10)
 
     assert done == ["caller"]
 
@@ -198,7 +198,7 @@ def test_nobody_sends_during_a_slow_down(clock: ManualClock) -> None:
     clock.advance(10.9)
     assert done == []
     clock.advance(0.2)
-    caller.join()
+    caller.join(10)
 
     assert done == ["caller"]
 
@@ -247,7 +247,7 @@ def test_a_waiter_whose_event_loop_was_closed_is_passed_over(
     following = queue_up(Caller(empty_budget, done, "following"), clock)
 
     clock.advance(A_TURN)
-    following.join()
+    following.join(10)
 
     assert done == ["following"]
     left_behind.get_coro().close()
@@ -277,7 +277,7 @@ def test_no_thread_is_left_when_nobody_waits(
     assert len(timekeepers()) == 1
 
     clock.advance(A_TURN)
-    caller.join()
+    caller.join(10)
     clock.settle()
 
     assert timekeepers() == []
