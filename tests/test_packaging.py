@@ -31,14 +31,19 @@ from pydantic import SecretStr
 import prefect_ruddr
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 
-async def asks_like_prefect_deploy():
+async def deploy_and_schedule():
+    flow = prefect_ruddr.update_opportunity_stage_flow
+    deployment = await flow.ato_deployment("plain", cron="0 6 * * *")
     async with get_client() as client:
         await client.create_work_pool(WorkPoolCreate(name="ruddr", type="process"))
-        return await client.read_workers_for_work_pool("ruddr")
+        assert await client.read_workers_for_work_pool("ruddr") == []
+        path = f"/deployments/{await deployment.aapply()}/schedule"
+        await client.request("POST", path)
+        assert len(await client.read_flow_runs()) > 0
 
 assert prefect_ruddr.__file__.startswith(sys.prefix), prefect_ruddr.__file__
 with Sandbox() as sandbox, prefect_test_harness(server_startup_timeout=120):
-    assert asyncio.run(asks_like_prefect_deploy()) == []
+    asyncio.run(deploy_and_schedule())
     stage = prefect_ruddr.update_opportunity_stage_flow(
         prefect_ruddr.RuddrCredentials(
             api_key=SecretStr(sandbox.api_key), base_url=sandbox.base_url
@@ -116,7 +121,7 @@ def test_every_locked_requirement_has_hashes_and_names_no_index() -> None:
 
 @pytest.mark.long
 def test_a_plain_install_works(wheel: Path, tmp_path: Path) -> None:
-    """Without the lock: Prefect's server starts and serves a deploy, and an update arrives."""
+    """Without the lock: Prefect takes a deployment, plans its runs, and an update arrives."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / "bin" / "python")
     install = [python, "-m", "pip", "--disable-pip-version-check", "install", "-q", str(wheel)]

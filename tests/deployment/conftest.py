@@ -16,6 +16,7 @@ from prefect_ruddr.sandbox import Sandbox
 from .installation import (
     BIN,
     Installation,
+    Patient,
     make_deploy,
     run_to_end,
     running,
@@ -54,7 +55,7 @@ def installation(
     with ExitStack() as stack:
         serve = (prefect, "server", "start", "--host", "127.0.0.1", "--port", port)
         stack.enter_context(running(*serve, environment=environment, log=files / "server.log"))
-        api = stack.enter_context(httpx.Client(base_url=url, timeout=30))
+        api = stack.enter_context(httpx.Client(base_url=url, timeout=30, transport=Patient()))
         wait_until_healthy(api)
         deploy_output = make_deploy(environment)
         save = "from prefect_ruddr import RuddrCredentials as R; R.from_env().save('default')"

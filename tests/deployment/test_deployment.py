@@ -6,18 +6,21 @@ import json
 from typing import Any
 
 import pytest
+from prefect import Flow
 
+from prefect_ruddr import flows
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 
-from .installation import Installation
+from .installation import Installation, waiting_for
 
+FLOWS = [flow.name for flow in vars(flows).values() if isinstance(flow, Flow)]
 ID = {"id": EXAMPLE_STAGE_ID}
 
 
 @pytest.fixture(scope="module")
 def form_run(installation: Installation, sandbox: Sandbox) -> Any:
     """A run with two of the six fields filled in, one of them null."""
-    return installation.run(ID | {"probability": 0.0003, "description": None})
+    return installation.run(update=ID | {"probability": 0.0003, "description": None})
 
 
 def patches(sandbox: Sandbox, stage_id: str) -> list[Any]:
@@ -82,7 +85,7 @@ def test_the_api_refuses_what_ruddr_would(
 ) -> None:
     """A wrong update is refused with the reason when it is submitted: no run, no request."""
     before = installation.runs(), len(sandbox.requests)
-    response = installation.create_run(ID | fields)
+    response = installation.create_run(update=ID | fields)
     assert response.status_code == 409
     assert reason in response.json()["detail"]
     assert (installation.runs(), len(sandbox.requests)) == before
@@ -109,26 +112,44 @@ def test_the_form_has_limits_and_sends_nothing_unasked(installation: Installatio
     assert schema["required"] == ["id"]
 
 
-def test_the_deployment_names_the_block_and_holds_no_value_of_it(
-    installation: Installation,
+def test_every_flow_is_deployed(installation: Installation) -> None:
+    """A flow that is added to the package needs an entry in prefect.yaml."""
+    deployed = installation.api.post("/flows/filter", json={}).raise_for_status().json()
+    assert {flow["name"] for flow in deployed} == set(FLOWS)
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_deployment_names_the_block_and_holds_no_value_of_it(
+    installation: Installation, flow: str
 ) -> None:
     """The reference is resolved when a run starts, so a new key needs no new deployment."""
-    assert installation.deployment()["parameters"] == {
+    deployment = installation.deployment(flow)
+    assert deployment["parameters"] == {
         "ruddr_credentials": {"$ref": {"block_document_slug": "ruddr-credentials/default"}}
     }
+    assert deployment["enforce_parameter_schema"] is True
+    assert deployment["work_pool_name"] == "ruddr"
 
 
-def test_the_schedule_is_off_until_it_is_switched_on(installation: Installation) -> None:
-    """Deploying starts nothing by itself."""
-    [schedule] = installation.deployment()["schedules"]
-    assert (schedule["slug"], schedule["active"]) == ("weekdays", False)
+def test_the_schedules_are_off_until_they_are_switched_on(installation: Installation) -> None:
+    """Deploying starts nothing by itself; a schedule that is switched on plans runs."""
+    deployments = [installation.deployment(flow) for flow in FLOWS]
+    assert not [s for deployment in deployments for s in deployment["schedules"] if s["active"]]
+    deployment = installation.deployment("apply-stage-file")
+    [schedule] = deployment["schedules"]
+    path = f"/deployments/{deployment['id']}/schedules/{schedule['id']}"
+    assert installation.runs("apply-stage-file") == 0
+    installation.api.patch(path, json={"active": True}).raise_for_status()
+    for _ in waiting_for("planned runs"):
+        if installation.runs("apply-stage-file"):
+            break
+    installation.api.patch(path, json={"active": False}).raise_for_status()
 
 
 def test_one_run_writes_at_a_time(installation: Installation) -> None:
     """The limit is the pool's, so it holds over all deployments of it."""
     pool = installation.get("/work_pools/ruddr")
     assert (pool["type"], pool["concurrency_limit"]) == ("process", 1)
-    assert installation.deployment()["work_pool_name"] == "ruddr"
 
 
 def test_deploying_says_what_to_do_next(installation: Installation) -> None:
@@ -147,6 +168,18 @@ def test_the_key_is_in_nothing_that_prefect_keeps(
     logs = installation.api.post("/logs/filter", json={}).raise_for_status().json()
     assert any(log["flow_run_id"] == form_run["id"] for log in logs)
     assert sandbox.api_key not in json.dumps(logs)
+
+
+@pytest.mark.long
+def test_a_run_of_many_updates_keeps_each_as_filled_in(
+    installation: Installation, sandbox: Sandbox
+) -> None:
+    """The list in the form of apply-stage-updates is as exact as the form of one update."""
+    first, second = stage_named(sandbox, "Verbal Commit"), stage_named(sandbox, "Terms Sent")
+    updates = [{"id": first, "description": None}, {"id": second, "is_active": False}]
+    assert installation.run("apply-stage-updates", updates=updates)["state_name"] == "Completed"
+    assert patches(sandbox, first) == [{"description": None}]
+    assert patches(sandbox, second) == [{"isActive": False}]
 
 
 @pytest.mark.long
