@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from prefect import get_client
@@ -16,6 +18,7 @@ from pydantic import SecretStr, ValidationError
 from prefect_ruddr import InvalidCredentials, RuddrCredentials, Unauthorized, Workspace
 from prefect_ruddr.credentials import DEFAULT_BASE_URL
 from prefect_ruddr.sandbox import Sandbox
+from prefect_ruddr.wire import Connection
 
 KEY = "rk_live_0a1b2c3d4e5f"
 
@@ -133,6 +136,21 @@ def test_a_setting_outside_its_range_is_refused(field: str, value: float) -> Non
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param({"apikey": KEY}, id="misspelt field"),
+        pytest.param({"api_key": [KEY]}, id="list"),
+        pytest.param({"api_key": {"key": KEY}}, id="mapping"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_not_shown(data: dict[str, Any]) -> None:
+    """The error names the field and keeps what was given to itself."""
+    with pytest.raises(ValidationError, match="api_key") as caught:
+        RuddrCredentials.model_validate(data)
+    assert KEY not in str(caught.value)
+
+
 def test_the_defaults_are_the_documented_limits() -> None:
     """20 requests a second and bursts of 60, in this process alone."""
     block = credentials()
@@ -181,6 +199,18 @@ def test_a_client_does_not_show_the_key() -> None:
     """Nor does what it is made of."""
     client = credentials().get_client()
     assert KEY not in repr(client) + repr(vars(client))
+
+
+def test_a_fingerprint_tells_workspaces_apart_and_tells_nothing_else() -> None:
+    """Each key has a budget of its own, found by a text that may be logged and stored."""
+    fingerprints = [
+        Connection(DEFAULT_BASE_URL, SecretStr(KEY)).fingerprint,
+        Connection(DEFAULT_BASE_URL, SecretStr(KEY + "2")).fingerprint,
+        Connection("http://localhost/api/workspace", SecretStr(KEY)).fingerprint,
+    ]
+    assert len(set(fingerprints)) == 3
+    assert Connection(DEFAULT_BASE_URL, SecretStr(KEY), burst=1).fingerprint == fingerprints[0]
+    assert all(re.fullmatch("[0-9a-f]{16}", fingerprint) for fingerprint in fingerprints)
 
 
 def test_a_block_travels_to_another_process() -> None:
