@@ -265,8 +265,8 @@ def test_the_examples_of_a_module_run(name: str) -> None:
 def test_there_are_examples_that_run() -> None:
     """An update is shown at work, not only described."""
     finder = doctest.DocTestFinder()
-    stages = importlib.import_module("prefect_ruddr.stages")
-    assert sum(len(found.examples) for found in finder.find(stages)) >= 4
+    updates = importlib.import_module("prefect_ruddr.updates")
+    assert sum(len(found.examples) for found in finder.find(updates)) >= 4
 
 
 @pytest.mark.parametrize("package", [OURS / "prefect_ruddr", GENERATED / "ruddr_client"])

@@ -38,7 +38,7 @@ from .flows import (
 from .outcomes import Outcome, StageOutcome, StageReport
 from .plans import FieldChange, StageChange, StagePlan, plan_stage_updates
 from .rows import SourceRow
-from .stages import Stage, StageStatus, StageUpdate, StageUpdateLike, Workspace
+from .stages import Stage, StageStatus, Workspace
 from .tables import stage_rows
 from .tasks import (
     aget_opportunity_stage,
@@ -49,6 +49,7 @@ from .tasks import (
     read_stage_updates,
     update_opportunity_stage,
 )
+from .updates import StageUpdate, StageUpdateLike
 
 __version__: str
 

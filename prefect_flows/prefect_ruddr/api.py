@@ -22,7 +22,8 @@ from prefect_ruddr import answers, wire
 from prefect_ruddr.calls import WORKSPACE, Call, Client, Pages, get_call, update_call
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
 from prefect_ruddr.pacing import request_budget
-from prefect_ruddr.stages import Stage, StageUpdate, Workspace
+from prefect_ruddr.stages import Stage, Workspace
+from prefect_ruddr.updates import StageUpdate
 from prefect_ruddr.wire import Connection
 
 T = TypeVar("T")

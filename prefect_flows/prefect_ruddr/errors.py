@@ -35,6 +35,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
@@ -272,6 +274,16 @@ def bounded(text: str) -> str:
     cut = line if len(line) <= LONGEST_TEXT else f"{line[: LONGEST_TEXT - 1]}…"
     # A database refuses a NUL, and an encoder half a character; a terminal obeys an escape.
     return cut if cut.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in cut)
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: at most 80 characters, and how many there were."""
+    # The text of a number, not Decimal('1.5') or np.float64(1.5).
+    text = bounded(str(value) if isinstance(value, Real | Decimal) else repr(value))
+    if len(text) <= 80:
+        return text
+    length = f" ({len(value)} characters)" if isinstance(value, str) else ""
+    return f"{text[:60]}…{length}"
 
 
 def _restored(

@@ -19,9 +19,10 @@ from prefect_ruddr.opening import SourceFormat
 from prefect_ruddr.outcomes import StageReport
 from prefect_ruddr.plans import RISKY_PROBABILITY_CHANGE
 from prefect_ruddr.runs import OnInvalid, apply_rows, take_back
-from prefect_ruddr.stages import Stage, stage_update
+from prefect_ruddr.stages import Stage
 from prefect_ruddr.tables import Blank
 from prefect_ruddr.tasks import read_stage_updates, update_opportunity_stage
+from prefect_ruddr.updates import stage_update
 
 
 @flow(name="update-opportunity-stage")

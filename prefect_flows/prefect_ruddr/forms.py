@@ -13,7 +13,7 @@ from pydantic_core import core_schema
 
 from prefect_ruddr.applying import CONCURRENCY
 from prefect_ruddr.intake import Row
-from prefect_ruddr.stages import StageUpdate, StageUpdateLike
+from prefect_ruddr.updates import StageUpdate, StageUpdateLike
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -11,7 +11,8 @@ from uuid import UUID
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.naming import StageName, StageNames, addressed
 from prefect_ruddr.rows import SourceRow
-from prefect_ruddr.stages import Stage, StageUpdate, StageUpdateLike
+from prefect_ruddr.stages import Stage
+from prefect_ruddr.updates import StageUpdate, StageUpdateLike
 
 Row: TypeAlias = StageUpdateLike | SourceRow
 """What a run takes: an update, a mapping with the same names, or a row that has a place."""

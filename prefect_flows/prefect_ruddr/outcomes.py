@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, computed_field
 
 from prefect_ruddr.errors import RuddrRequestError
 from prefect_ruddr.plans import StageChange
-from prefect_ruddr.stages import FieldName, FieldValue, Stage, StageUpdate, Workspace
+from prefect_ruddr.stages import FieldName, FieldValue, Stage, Workspace
+from prefect_ruddr.updates import StageUpdate
 
 Outcome: TypeAlias = Literal[
     "updated", "unchanged", "rejected", "conflict", "failed", "not_attempted"

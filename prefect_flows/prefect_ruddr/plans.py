@@ -15,14 +15,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from prefect_ruddr.stages import (
-    FIELD_NAMES,
-    FieldName,
-    FieldValue,
-    Stage,
-    StageUpdate,
-    Workspace,
-)
+from prefect_ruddr.stages import FIELD_NAMES, FieldName, FieldValue, Stage, Workspace
+from prefect_ruddr.updates import StageUpdate
 
 Standing: TypeAlias = Literal["due", "unchanged", "conflict"]
 """Where a change stands against a live stage: to be written, already there, or overtaken."""

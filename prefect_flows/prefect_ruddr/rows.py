@@ -9,7 +9,7 @@ from attrs import frozen
 
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.naming import addressed
-from prefect_ruddr.stages import StageUpdateLike
+from prefect_ruddr.updates import StageUpdateLike
 
 OnWrong: TypeAlias = Literal["stop", "keep"]
 """What to do about wrong rows: raise, or hand them on with what is wrong."""

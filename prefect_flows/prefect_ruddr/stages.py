@@ -1,35 +1,14 @@
-"""A stage as Ruddr holds it, and an update somebody wants. Pure: no I/O, no Prefect."""
+"""A stage as Ruddr holds it. Pure: no I/O, no Prefect."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
-from numbers import Real
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetJsonSchemaHandler,
-    SerializerFunctionWrapHandler,
-    Strict,
-    StrictBool,
-    StrictStr,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, Strict, StrictBool, StrictStr
 
-from prefect_ruddr.errors import InvalidStageUpdates, bounded
+from prefect_ruddr.errors import InvalidStageUpdates, shown
 
 StageStatus: TypeAlias = Literal["open", "won", "lost"]
 """Whether opportunities at a stage are still open, or closed as won or as lost."""
@@ -50,12 +29,6 @@ FIELD_NAMES: tuple[FieldName, ...] = (
     "is_active",
     "opportunity_pipeline_id",
 )
-
-MAX_NAME_LENGTH = 255
-MAX_DESCRIPTION_LENGTH = 5000
-PROBABILITY_DECIMALS = 4
-
-_SNAKE_CASE = {to_camel(name): name for name in FIELD_NAMES if to_camel(name) != name}
 
 
 class Workspace(BaseModel):
@@ -100,195 +73,7 @@ class Stage(BaseModel):
 
     def value(self, field: FieldName) -> FieldValue:
         """Return a field's value in plain JSON types; a blank description is None."""
-        return _plain(getattr(self, field))
-
-
-def _clearable(value: Any) -> Any:
-    if value is None:
-        raise PydanticCustomError(
-            "not_clearable",
-            "only description can be cleared; leave the field out to keep its value",
-        )
-    return value
-
-
-def _number(value: Any) -> Any:
-    """Judge the decimals on the decimal text: 0.0003 is four of them in any base."""
-    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
-        raise PydanticCustomError("number_type", "Input should be a number from 0 to 1")
-    try:
-        # The text of a number of another library, such as a 32-bit 0.1, is as short as it gets.
-        number = Decimal(str(value))
-    except InvalidOperation:
-        number = Decimal(repr(float(value)))
-    if number.is_finite() and number.normalize().as_tuple().exponent < -PROBABILITY_DECIMALS:  # type: ignore[operator]  # an int for every finite number
-        raise PydanticCustomError(
-            "decimal_places", "Input should have at most 4 decimal places (round it)"
-        )
-    return math.nan if number.is_nan() else float(number)
-
-
-def _not_blank(value: str | None) -> str | None:
-    if value is not None and not value.strip():
-        raise PydanticCustomError("blank", "Input should not be blank")
-    return value
-
-
-def _blank_is_null(value: str | None) -> str | None:
-    return value if value and value.strip() else None
-
-
-class StageUpdate(BaseModel):
-    """What somebody wants of one stage: its id, and the fields to set.
-
-    A field that is absent is left alone. `None` clears, and only `description` takes it;
-    a description of white space alone is the same as `None`. Field names may be written
-    as here or as Ruddr spells them (`statusId`); unknown ones are refused. The limits are
-    those of Ruddr's API as `openapi.yaml` states them.
-
-    Dumping, pickling and copying keep absent fields absent.
-
-    Attributes:
-        id: The id of the stage.
-        name: 1 to 255 characters, not blank.
-        description: At most 5000 characters; None clears it.
-        probability: From 0 to 1, at most 4 decimal places, judged as written: 0.0003 is
-            fine, `0.1 + 0.2` (0.30000000000000004) is not.
-        status_id: "open", "won" or "lost".
-        is_active: Whether the stage can be chosen.
-        opportunity_pipeline_id: The id of the pipeline to move the stage to.
-
-    Raises:
-        pydantic.ValidationError: With every violation at once.
-
-    Examples:
-        >>> update = StageUpdate(
-        ...     id="a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19", probability=0.625, description=None
-        ... )
-        >>> update.fields
-        {'description': None, 'probability': 0.625}
-        >>> update.body()
-        {'description': None, 'probability': 0.625}
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: Annotated[UUID, Field(description="The id of the stage to change.")]
-    name: Annotated[
-        StrictStr | None,
-        Field(max_length=MAX_NAME_LENGTH, min_length=1, description="The new name, not blank."),
-        AfterValidator(_not_blank),
-        BeforeValidator(_clearable),
-    ] = None
-    description: Annotated[
-        StrictStr | None,
-        Field(max_length=MAX_DESCRIPTION_LENGTH, description="The new description; null clears."),
-        AfterValidator(_blank_is_null),
-    ] = None
-    probability: Annotated[
-        float | None,
-        Field(
-            ge=0,
-            le=1,
-            allow_inf_nan=False,
-            description="The win probability, 0 to 1, with at most four decimal places.",
-        ),
-        BeforeValidator(_number),
-        BeforeValidator(_clearable),
-    ] = None
-    status_id: Annotated[
-        StageStatus | None,
-        Field(description="Whether opportunities at the stage are open, won or lost."),
-        BeforeValidator(_clearable),
-    ] = None
-    is_active: Annotated[
-        StrictBool | None,
-        Field(description="Whether the stage can be chosen."),
-        BeforeValidator(_clearable),
-    ] = None
-    opportunity_pipeline_id: Annotated[
-        UUID | None,
-        Field(description="The id of the pipeline to move the stage to."),
-        BeforeValidator(_clearable),
-    ] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_either_spelling(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        twice = [
-            f"{camel} and {snake}"
-            for camel, snake in _SNAKE_CASE.items()
-            if camel in data and snake in data
-        ]
-        if twice:
-            raise PydanticCustomError(
-                "named_twice", "{fields} are the same field: give one", {"fields": ", ".join(twice)}
-            )
-        return {_SNAKE_CASE.get(key, key): value for key, value in data.items()}
-
-    @model_validator(mode="after")
-    def _set_something(self) -> StageUpdate:
-        if self.model_fields_set <= {"id"}:
-            raise PydanticCustomError(
-                "nothing_to_set", "no field to set: give at least one of " + ", ".join(FIELD_NAMES)
-            )
-        return self
-
-    @model_serializer(mode="wrap")
-    def _leave_absent_fields_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        dumped: dict[str, Any] = handler(self)
-        return {name: value for name, value in dumped.items() if name in self.model_fields_set}
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """State the limits as a form needs them: no defaults, null for description alone."""
-        schema = handler.resolve_ref_schema(handler(core_schema))
-        for name, field in schema["properties"].items():
-            field.pop("default", None)
-            branches = field.pop("anyOf", None)
-            if branches is not None and name == "description":
-                field["anyOf"] = branches
-            elif branches is not None:
-                field.update(next(branch for branch in branches if branch != {"type": "null"}))
-        # Prefect's form shows a boolean as a switch, and sends false for one that nobody touched.
-        del schema["properties"]["is_active"]["type"]
-        schema["properties"]["is_active"]["enum"] = [True, False]
-        schema["description"] = "The stage, and the fields to set; the others are left alone."
-        schema["minProperties"] = 2
-        # Ruddr's own spelling passes Prefect's check too, where the form shows only ours.
-        # Types stand here again because Prefect takes null for every optional property.
-        fields = schema["properties"]
-        schema["patternProperties"] = {
-            f"^{name}$": {"type": field["type"]}
-            for name, field in fields.items()
-            if "type" in field
-        } | {f"^{camel}$": fields[snake] for camel, snake in _SNAKE_CASE.items()}
-        return schema
-
-    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Show the fields that are set; an absent one is not None."""
-        return [("id", str(self.id)), *self.fields.items()]
-
-    @property
-    def fields(self) -> dict[FieldName, FieldValue]:
-        """The fields to set, in the order of the class, in plain JSON types."""
-        return {
-            name: _plain(getattr(self, name))
-            for name in FIELD_NAMES
-            if name in self.model_fields_set
-        }
-
-    def body(self) -> dict[str, FieldValue]:
-        """Return the JSON body of the PATCH: Ruddr's field names, and no id."""
-        return {to_camel(name): value for name, value in self.fields.items()}
-
-
-StageUpdateLike: TypeAlias = StageUpdate | Mapping[str, Any]
-"""An update, or a mapping with the same names."""
+        return plain_value(getattr(self, field))
 
 
 def stage_id(value: UUID | str) -> UUID:
@@ -300,58 +85,11 @@ def stage_id(value: UUID | str) -> UUID:
     try:
         return value if isinstance(value, UUID) else UUID(value)
     except (ValueError, TypeError, AttributeError):
-        raise InvalidStageUpdates([f"stage id = {_shown(value)}: not a UUID"]) from None
+        raise InvalidStageUpdates([f"stage id = {shown(value)}: not a UUID"]) from None
 
 
-def stage_update(update: StageUpdateLike) -> StageUpdate:
-    """Return the update, made from a mapping where one is given.
-
-    Raises:
-        InvalidStageUpdates: With every violation at once, each naming field, value and limit.
-
-    Examples:
-        >>> stage_update({"id": "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19", "probability": 1.5})
-        Traceback (most recent call last):
-        prefect_ruddr.errors.InvalidStageUpdates: Invalid stage update: probability = 1.5: ...
-    """
-    try:
-        return StageUpdate.model_validate(update)
-    except ValidationError as error:
-        raise InvalidStageUpdates(violations(error)) from None
-
-
-def violations(error: ValidationError) -> list[str]:
-    """Return one text for each violation, naming field, value and limit."""
-    return list(_texts(error))
-
-
-def _texts(error: ValidationError) -> Iterable[str]:
-    for detail in error.errors(include_url=False, include_context=False):
-        field = ".".join(
-            str(part) for part in detail["loc"] if part in StageUpdate.model_fields
-        ) or ".".join(map(str, detail["loc"][:1]))
-        if detail["type"] in {"model_type", "model_attributes_type"}:
-            yield f"{_shown(detail['input'])} is no update: give a StageUpdate or a mapping"
-        elif not field:
-            yield detail["msg"]
-        elif detail["type"] == "missing":
-            yield f"{field}: missing"
-        elif detail["type"] == "extra_forbidden":
-            yield f"{field}: no such field; there are id, {', '.join(FIELD_NAMES)}"
-        else:
-            yield f"{field} = {_shown(detail['input'])}: {detail['msg']}"
-
-
-def _shown(value: Any) -> str:
-    # The text of a number, not Decimal('1.5') or np.float64(1.5).
-    text = bounded(str(value) if isinstance(value, Real | Decimal) else repr(value))
-    if len(text) <= 80:
-        return text
-    length = f" ({len(value)} characters)" if isinstance(value, str) else ""
-    return f"{text[:60]}…{length}"
-
-
-def _plain(value: Any) -> FieldValue:
+def plain_value(value: Any) -> FieldValue:
+    """Return a field's value in plain JSON types; a blank text is None."""
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, str) and not value.strip():

@@ -15,8 +15,9 @@ from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.opening import SourceFormat
 from prefect_ruddr.rows import OnWrong, SourceRow
 from prefect_ruddr.sources import read_source
-from prefect_ruddr.stages import Stage, StageUpdate, StageUpdateLike, stage_id, stage_update
+from prefect_ruddr.stages import Stage, stage_id
 from prefect_ruddr.tables import Blank
+from prefect_ruddr.updates import StageUpdate, StageUpdateLike, stage_update
 
 
 def _named_by_stage() -> str:
