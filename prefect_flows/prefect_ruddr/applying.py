@@ -13,7 +13,7 @@ from prefect.futures import PrefectFuture
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageEdited, WorkspaceMismatch
 from prefect_ruddr.outcomes import StageOutcome
-from prefect_ruddr.plans import StagePlan
+from prefect_ruddr.plans import StageChange, StagePlan
 from prefect_ruddr.reading import read_live_stages
 from prefect_ruddr.reports import Progress
 from prefect_ruddr.stages import Stage
@@ -109,8 +109,8 @@ class _Steps:
     def _settle(self, progress: Progress) -> None:
         """Wait for one step to end, and take its outcome down."""
         stage_id, future = self._done.get()
-        result: object = future.result(raise_on_failure=False)
         change = self._changes[stage_id]
+        result = self._result(change, future)
         if isinstance(result, StageOutcome):
             self._outcomes[stage_id] = result
         elif isinstance(result, StageEdited):
@@ -120,3 +120,12 @@ class _Steps:
             if isinstance(result, RuddrRequestError) and result.ends_run:
                 self._stopped_by = result
         progress.show(len(self._outcomes))
+
+    def _result(self, change: StageChange, future: PrefectFuture[StageOutcome]) -> object:
+        try:
+            return future.result(raise_on_failure=False)
+        except Exception as error:  # noqa: BLE001  # whatever a task runner raises for a lost worker
+            self._stopped_by = error
+            why = f"its worker was lost, it may have been carried out: {error}"
+            failed = StageOutcome.of(change, "failed", why)
+            return failed.model_copy(update={"retryable": True})

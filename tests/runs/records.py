@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -54,8 +55,9 @@ class Ended:
 
 
 def run(flow: Any, *args: Any, **kwargs: Any) -> Ended:
-    """Run a flow to its end, good or bad."""
-    return Ended(flow(*args, **kwargs, return_state=True))
+    """Run a flow, sync or async, to its end, good or bad."""
+    state = flow(*args, **kwargs, return_state=True)
+    return Ended(asyncio.run(state) if asyncio.iscoroutine(state) else state)
 
 
 def methods(sandbox: Sandbox) -> dict[str, int]:
@@ -120,12 +122,9 @@ def flow_runs_under_way() -> list[dict[str, Any]]:
     return _filtered("flow_runs", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
 
 
-def flow_runs_that_wait(name: str) -> list[dict[str, Any]]:
-    """Return the flow runs of a name that Prefect holds for paused."""
-    return _filtered(
-        "flow_runs",
-        flow_runs={"name": {"any_": [name]}, "state": {"type": {"any_": ["PAUSED"]}}},
-    )
+def flow_runs_that_wait() -> list[dict[str, Any]]:
+    """Return the flow runs that Prefect holds for paused."""
+    return _filtered("flow_runs", flow_runs={"state": {"type": {"any_": ["PAUSED"]}}})
 
 
 def events(flow_run_id: UUID, name: str) -> list[dict[str, Any]]:

@@ -2,79 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
 from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectHTTPStatusError
 
-from prefect_ruddr import RuddrCredentials, apply_stage_updates, approval, undo_stage_updates
-from prefect_ruddr.reports import PLAN_KEY
+from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
 from prefect_ruddr.sandbox import Sandbox
 
-from .records import Ended, artifacts, eventually, flow_runs_that_wait, methods, patches, run
-
-
-class Asked:
-    """A flow run, in a thread of its own, that waits for an answer.
-
-    Args:
-        ended: How it ends, in a while.
-        name: The name of the flow run.
-    """
-
-    def __init__(self, ended: Future[Ended], name: str) -> None:
-        self._ended = ended
-        (paused,) = eventually(lambda: flow_runs_that_wait(name), lambda found: found)
-        self.flow_run_id = UUID(paused["id"])
-        self._keyset = paused["state"]["state_details"]["run_input_keyset"]
-        self.form: str = json.loads(self._input("description"))
-        self._input("schema")  # comes after the state; an answer before it would be refused
-        (plan,) = artifacts(self.flow_run_id, PLAN_KEY)
-        self.digest: str = plan["metadata_"]["digest"]
-
-    def answer(self, **said: Any) -> Ended:
-        """Answer as Prefect's UI does, and wait for the end."""
-        with get_client(sync_client=True) as client:
-            client.resume_flow_run(self.flow_run_id, run_input=said)
-        return self.ended()
-
-    def ended(self) -> Ended:
-        """Wait for the end."""
-        return self._ended.result(timeout=60)
-
-    def _input(self, key: str) -> str:
-        def read() -> str | None:
-            with get_client(sync_client=True) as client:
-                try:
-                    return client.read_flow_run_input(self.flow_run_id, self._keyset[key])
-                except PrefectHTTPStatusError:
-                    return None
-
-        return str(eventually(read, lambda found: found))
-
-
-Ask = Callable[..., Asked]
-
-
-@pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
-    """Start a flow in a thread, and wait until it waits."""
-    monkeypatch.setattr(approval, "POLL_SECONDS", 0.05)
-    with ThreadPoolExecutor() as threads:
-
-        def start(flow: Any, *args: Any, **kwargs: Any) -> Asked:
-            name = f"asks-{uuid4()}"
-            kwargs.setdefault("approval_timeout_seconds", 30)
-            named = flow.with_options(flow_run_name=name)
-            return Asked(threads.submit(copy_context().run, run, named, *args, **kwargs), name)
-
-        yield start
+from .conftest import ALWAYS, Ask
+from .records import Ended, methods, patches, run
 
 
 def update_of(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
@@ -95,7 +31,7 @@ def test_the_form_shows_the_plan_its_digest_and_what_is_risky(
         update_of(sandbox, probability=0.5, statusId="won"),
         {"id": other["id"], "name": "Offer"},
     ]
-    asked = ask(apply_stage_updates, ruddr_credentials, updates, approval="always")
+    asked = ask(apply_stage_updates, ruddr_credentials, updates, **ALWAYS)
     assert asked.form.splitlines() == [
         f"**Plan `{asked.digest}`** changes 2 stages in workspace **Acme Consulting**.",
         "The artifact `ruddr-stage-plan` of this run lists every field.",
@@ -112,7 +48,7 @@ def test_a_yes_to_the_plan_that_was_shown_has_it_written(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, ask: Ask
 ) -> None:
     """The run goes on where it stopped and is Completed."""
-    asked = ask(apply_stage_updates, ruddr_credentials, [update_of(sandbox)], approval="always")
+    asked = ask(apply_stage_updates, ruddr_credentials, [update_of(sandbox)], **ALWAYS)
     ended = asked.answer(approve=True, digest=asked.digest)
     assert ended.state.is_completed()
     assert patches(sandbox) == [(stage_id(sandbox), {"probability": 0.26})]
@@ -121,7 +57,7 @@ def test_a_yes_to_the_plan_that_was_shown_has_it_written(
 def test_an_undo_asks_too(sandbox: Sandbox, ruddr_credentials: RuddrCredentials, ask: Ask) -> None:
     """The form shows what goes back."""
     first = run(apply_stage_updates, ruddr_credentials, [update_of(sandbox)])
-    asked = ask(undo_stage_updates, ruddr_credentials, first.flow_run_id, approval="always")
+    asked = ask(undo_stage_updates, ruddr_credentials, first.flow_run_id, **ALWAYS)
     assert "- Discovery: probability 0.26 → 0.25" in asked.form
     assert asked.answer(approve=True, digest=asked.digest).state.is_completed()
     assert sandbox.stage(stage_id(sandbox))["probability"] == 0.25
@@ -131,7 +67,7 @@ def test_what_was_edited_while_a_person_thought_is_a_conflict(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, ask: Ask
 ) -> None:
     """The stages are read again after the yes."""
-    asked = ask(apply_stage_updates, ruddr_credentials, [update_of(sandbox)], approval="always")
+    asked = ask(apply_stage_updates, ruddr_credentials, [update_of(sandbox)], **ALWAYS)
     sandbox.edit(stage_id(sandbox), probability=0.4)
     ended = asked.answer(approve=True, digest=asked.digest)
     assert ended.outcomes == ["conflict"]
@@ -159,7 +95,7 @@ def test_anything_but_a_yes_to_this_plan_writes_nothing(
     why: str,
 ) -> None:
     """The run is Failed, every update not attempted, and each says why."""
-    asked = ask(apply_stage_updates, ruddr_credentials, [update_of(sandbox)], approval="always")
+    asked = ask(apply_stage_updates, ruddr_credentials, [update_of(sandbox)], **ALWAYS)
     ended = asked.answer(**{"digest": asked.digest, **said})
     assert_nothing_written(ended, sandbox, why.format(digest=asked.digest))
 
@@ -195,7 +131,7 @@ def test_risky_changes_are_asked_about(
     if "opportunityPipelineId" in fields:
         fields = {"opportunityPipelineId": sandbox.pipelines[1]["id"]}
     update = update_of(sandbox, **fields)
-    asked = ask(apply_stage_updates, ruddr_credentials, [update], approval="risky")
+    asked = ask(apply_stage_updates, ruddr_credentials, [update], **{**ALWAYS, "approval": "risky"})
     assert "**risky:**" in asked.form
     asked.answer(approve=False)
 
