@@ -155,7 +155,7 @@ def summary_markdown(report: StageReport) -> str:
             "Run the deployment `undo-stage-updates` with this flow run's id:",
             "",
             "```",
-            "prefect deployment run undo-stage-updates/undo-stage-updates"
+            "prefect deployment run undo-stage-updates/default"
             f" --param flow_run_id={report.flow_run_id}",
             "```",
         ]

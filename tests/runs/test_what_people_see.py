@@ -58,7 +58,7 @@ Workspace **Acme Consulting**. **Not every stage holds what was asked for.**
 Run the deployment `undo-stage-updates` with this flow run's id:
 
 ```
-prefect deployment run undo-stage-updates/undo-stage-updates --param flow_run_id={flow_run_id}
+prefect deployment run undo-stage-updates/default --param flow_run_id={flow_run_id}
 ```"""
 
 DRY_RUN_SUMMARY = """\
