@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import logging
 import os
 import threading
 from collections.abc import AsyncGenerator, Iterator
@@ -21,6 +20,7 @@ import stamina
 from prefect_ruddr import answers, wire
 from prefect_ruddr.calls import WORKSPACE, Call, Client, Pages, get_call, update_call
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
+from prefect_ruddr.log import run_logger
 from prefect_ruddr.pacing import request_budget
 from prefect_ruddr.stages import Stage, Workspace
 from prefect_ruddr.updates import StageUpdate
@@ -149,7 +149,7 @@ class RuddrApi:
             return False
         if isinstance(error, TooManyRequests):
             self._budget.slow_down(wait)
-        _logger().warning(
+        run_logger().warning(
             "Attempt %d of %d failed, the next is in %.1f s: %s",
             error.attempts,
             answers.ATTEMPTS,
@@ -238,14 +238,3 @@ class _Described:
             error.may_have_been_applied |= self._in_doubt
             self._in_doubt = error.may_have_been_applied
             raise error from None
-
-
-def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
-    """The run's own log inside a Prefect run, the package's elsewhere."""
-    from prefect.exceptions import MissingContextError  # noqa: PLC0415  # only a retry needs it
-    from prefect.logging import get_run_logger  # noqa: PLC0415
-
-    try:
-        return get_run_logger()
-    except MissingContextError:
-        return logging.getLogger("prefect_ruddr")

@@ -6,7 +6,6 @@ limit has plenty, the next few are leased before they are asked for.
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
@@ -16,11 +15,9 @@ from contextvars import copy_context
 from functools import partial
 from typing import NamedTuple
 
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_run_logger
-
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
 from prefect_ruddr.lending import Lender, Room, lending
+from prefect_ruddr.log import run_logger
 
 LEASE_SECONDS = 0.5
 """A lease is at most what refills in this time: ten requests at 20 per second."""
@@ -213,17 +210,10 @@ class SharedLimit:
 
     def _go_on_alone(self, trouble: str) -> None:
         if self._free_until is None:
-            _logger().warning(
+            run_logger().warning(
                 "The global concurrency limit %r cannot be used, so this process paces itself "
                 "alone; other processes may get 429 for it. Prefect's API: %s",
                 self._name,
                 trouble,
             )
         self._free_until = time.monotonic() + RETRY_SECONDS
-
-
-def _logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
-    try:
-        return get_run_logger()
-    except MissingContextError:
-        return logging.getLogger("prefect_ruddr")
