@@ -9,6 +9,8 @@ import sys
 import tomllib
 import venv
 import zipfile
+from configparser import ConfigParser
+from importlib import import_module
 from importlib.metadata import packages_distributions
 from itertools import chain
 from pathlib import Path
@@ -85,8 +87,10 @@ def test_the_wheel_is_a_prefect_collection(wheel: Path) -> None:
     """Prefect finds the block type by this entry point, without an import by the user."""
     with zipfile.ZipFile(wheel) as archive:
         [path] = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
-        lines = archive.read(path).decode().split("\n")
-    assert lines[:2] == ["[prefect.collections]", "prefect_ruddr = prefect_ruddr"]
+        entry_points = ConfigParser()
+        entry_points.read_string(archive.read(path).decode())
+    [module] = dict(entry_points["prefect.collections"]).values()
+    assert import_module(module).RuddrCredentials.get_block_type_slug() == "ruddr-credentials"
 
 
 def test_what_is_required_is_what_is_imported() -> None:
