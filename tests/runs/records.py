@@ -101,6 +101,11 @@ def task_runs(flow_run_id: UUID) -> list[dict[str, Any]]:
     return _filtered("task_runs", flow_runs={"id": {"any_": [str(flow_run_id)]}})
 
 
+def flow_runs_named(name: str) -> list[dict[str, Any]]:
+    """Return the flow runs of a name."""
+    return _filtered("flow_runs", flow_runs={"name": {"any_": [name]}})
+
+
 def recorded_steps(flow_run_id: UUID) -> int:
     """Return how many task runs of a run are recorded as ended."""
     count: int = _post(
