@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -24,7 +26,7 @@ def load_applied_plan(flow_run_id: UUID) -> StagePlan:
 
     Reads the plan tables that the run published. A run that Prefect tried again planned
     more than once; the plans are joined. Changes that the run itself reported as not written
-    are left out; where it was killed before it could report, all of them are taken.
+    are left out; of a plan that it was killed over, and could not report on, all are taken.
 
     Args:
         flow_run_id: The flow run.
@@ -33,25 +35,17 @@ def load_applied_plan(flow_run_id: UUID) -> StagePlan:
         PlanNotFound: When Prefect knows no plan of that run, it was a dry run, or its table
             is not as it was published.
     """
-    plans = []
-    for artifact in _artifacts(flow_run_id, PLAN_KEY):
-        if (artifact.metadata_ or {}).get("dry_run") == "true":
-            continue
-        plans.append(published_plan(artifact))
+    plans = [
+        published_plan(artifact)
+        for artifact in _artifacts(flow_run_id, PLAN_KEY)
+        if (artifact.metadata_ or {}).get("dry_run") != "true"
+    ]
     if not plans:
         raise PlanNotFound(
             f"flow run {flow_run_id} left no plan that was to be written: give the id of a run"
             " of apply-stage-updates or apply-stage-file, or of an undo, that was not a dry run"
         )
-    plan = merged(plans)
-    not_written = _not_written(flow_run_id)
-    return plan.model_copy(
-        update={
-            "changes": tuple(
-                change for change in plan.changes if change.stage_id not in not_written
-            )
-        }
-    )
+    return merged(_as_reported(plans, _artifacts(flow_run_id, OUTCOMES_KEY)))
 
 
 def published_plan(artifact: Artifact) -> StagePlan:
@@ -94,16 +88,26 @@ def published_plan(artifact: Artifact) -> StagePlan:
     return plan
 
 
-def _not_written(flow_run_id: UUID) -> set[UUID]:
-    """Return the stages that the last word of the run says were not written."""
-    said: dict[str, set[str]] = {}
-    reports = _artifacts(flow_run_id, OUTCOMES_KEY)
-    if len(reports) < len(_artifacts(flow_run_id, PLAN_KEY)):
-        return set()
-    for artifact in reports:
-        for row in json.loads(str(artifact.data)):
-            said.setdefault(row["stage id"] or "", set()).add(row["outcome"])
-    return {UUID(stage) for stage, outcomes in said.items() if stage and not outcomes & _WRITTEN}
+def _as_reported(plans: Sequence[StagePlan], reports: Iterable[Artifact]) -> list[StagePlan]:
+    """Return the plans without the changes that are reported as not written."""
+    written: dict[str, list[set[str]]] = defaultdict(list)
+    for report in reports:
+        rows = json.loads(str(report.data))
+        written[(report.metadata_ or {}).get("digest", "")].append(
+            {row["stage id"] for row in rows if row["outcome"] in _WRITTEN}
+        )
+    planned = Counter(plan.digest for plan in plans)
+    return [
+        _only(plan, set().union(*written[plan.digest]))
+        if len(written[plan.digest]) == planned[plan.digest]
+        else plan
+        for plan in plans
+    ]
+
+
+def _only(plan: StagePlan, stage_ids: Set[str]) -> StagePlan:
+    kept = tuple(change for change in plan.changes if str(change.stage_id) in stage_ids)
+    return plan.model_copy(update={"changes": kept})
 
 
 def _artifacts(flow_run_id: UUID, key: str) -> list[Artifact]:

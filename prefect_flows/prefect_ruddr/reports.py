@@ -88,8 +88,13 @@ def plan_metadata(plan: StagePlan, *, dry_run: bool) -> dict[str, str]:
     }
 
 
-def publish_outcomes(report: StageReport) -> None:
-    """Publish the outcome table and the summary as artifacts of this flow run."""
+def publish_outcomes(report: StageReport, plan: StagePlan) -> None:
+    """Publish the outcome table and the summary as artifacts of this flow run.
+
+    Args:
+        report: What became of each update.
+        plan: The plan it is the account of, which an undo knows by its digest.
+    """
     rows = [
         {
             "update": outcome.place or position,
@@ -102,7 +107,8 @@ def publish_outcomes(report: StageReport) -> None:
         }
         for position, outcome in enumerate(report.outcomes, 1)
     ]
-    _publish(OUTCOMES_KEY, "table", json.dumps(rows), f"### Outcomes: {report.summary()}")
+    description = f"### Outcomes: {report.summary()}"
+    _publish(OUTCOMES_KEY, "table", json.dumps(rows), description, {"digest": plan.digest})
     _publish(SUMMARY_KEY, "markdown", summary_markdown(report))
 
 

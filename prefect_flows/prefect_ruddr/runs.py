@@ -187,7 +187,7 @@ def _reported(outcomes: tuple[StageOutcome, ...], plan: StagePlan, *, dry_run: b
         workspace=plan.workspace,
         dry_run=dry_run,
     )
-    publish_outcomes(report)
+    publish_outcomes(report, plan)
     get_run_logger().info("%s%s", "Dry run: " if dry_run else "", report.summary())
     if not report.succeeded:
         raise StageUpdatesFailed(f"{report.summary()}: {report.failures()}", report)

@@ -12,14 +12,17 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Pending
 from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
 from prefect_ruddr.reports import OUTCOMES_KEY, PLAN_KEY
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 from runs.conftest import OnRequest
-from runs.records import artifacts, flow_runs_named, patches, run
+from runs.records import Ended, artifacts, flow_runs_named, patches, run
 
 STAGES = 60
 
@@ -166,6 +169,40 @@ def test_an_undo_takes_back_what_a_killed_run_wrote(
     assert undo.report.counts["updated"] == written
     assert undo.report.counts["unchanged"] == STAGES - written
     assert sandbox.stages == before
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_an_undo_knows_of_a_killed_attempt_behind_one_that_only_failed(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
+) -> None:
+    """A worker that starts the same flow run again may get no further than to report a 401."""
+    before = sandbox.stages
+    updates = updates_of(sandbox)
+    flow_run_id = killed(sandbox, updates, on_request, after_writes(25))
+    sandbox.fail_next(status=401)
+    again = started_again(flow_run_id, ruddr_credentials, updates)
+    assert again.report.counts["not_attempted"] == STAGES
+
+    undo = run(undo_stage_updates, ruddr_credentials, flow_run_id)
+
+    assert undo.report.counts["updated"] >= 25
+    assert sandbox.stages == before
+
+
+def started_again(
+    flow_run_id: UUID, ruddr_credentials: RuddrCredentials, updates: list[dict[str, Any]]
+) -> Ended:
+    """Run a flow run once more, as a worker does with one that has crashed."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run_id, Pending(), force=True)
+        flow_run = client.read_flow_run(flow_run_id)
+    state: Any = run_flow(
+        apply_stage_updates,
+        flow_run=flow_run,
+        parameters={"ruddr_credentials": ruddr_credentials, "updates": updates},
+        return_type="state",
+    )
+    return Ended(state)
 
 
 def descriptions(sandbox: Sandbox) -> dict[str, str | None]:
