@@ -14,8 +14,8 @@ from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageEdited, WorkspaceMismatch
 from prefect_ruddr.outcomes import StageOutcome
 from prefect_ruddr.plans import StageChange, StagePlan
+from prefect_ruddr.progress import Progress
 from prefect_ruddr.reading import read_live_stages
-from prefect_ruddr.reports import Progress
 from prefect_ruddr.stages import Stage
 from prefect_ruddr.steps import apply_stage_change
 
@@ -83,7 +83,16 @@ class _Steps:
         self._stopped_by: BaseException | None = None
 
     def run(self, live: Mapping[UUID, Stage]) -> dict[UUID, StageOutcome]:
-        progress = Progress(len(self._plan.changes))
+        with Progress(len(self._plan.changes)) as progress:
+            self._carry_out(live, progress)
+        for stage_id, change in self._changes.items():
+            if stage_id not in self._outcomes:
+                self._outcomes[stage_id] = StageOutcome.of(
+                    change, "not_attempted", f"the run was stopped: {self._stopped_by}"
+                )
+        return self._outcomes
+
+    def _carry_out(self, live: Mapping[UUID, Stage], progress: Progress) -> None:
         under_way = 0
         for stage_id, change in self._changes.items():
             while under_way >= CONCURRENCY:
@@ -96,12 +105,6 @@ class _Steps:
             under_way += 1
         for _ in range(under_way):
             self._settle(progress)
-        for stage_id, change in self._changes.items():
-            if stage_id not in self._outcomes:
-                self._outcomes[stage_id] = StageOutcome.of(
-                    change, "not_attempted", f"the run was stopped: {self._stopped_by}"
-                )
-        return self._outcomes
 
     def _ended(self, stage_id: UUID, future: PrefectFuture[StageOutcome]) -> None:
         self._done.put((stage_id, future))

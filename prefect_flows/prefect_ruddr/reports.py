@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
@@ -19,7 +19,6 @@ from prefect_ruddr.stages import FieldName, FieldValue
 PLAN_KEY = "ruddr-stage-plan"
 OUTCOMES_KEY = "ruddr-stage-outcomes"
 SUMMARY_KEY = "ruddr-stage-summary"
-PROGRESS_KEY = "ruddr-stage-progress"
 UPDATED_EVENT = "ruddr.opportunity-stage.updated"
 
 MOST_LINES = 50
@@ -53,7 +52,7 @@ def publish_plan(plan: StagePlan, *, dry_run: bool) -> None:
     what = f"{_count(len(plan.changes), 'stage')} to change, {len(plan.unchanged)} unchanged"
     where = f" in workspace **{workspace.name}** (`{workspace.id}`)" if workspace else ""
     note = "A dry run: nothing is written." if dry_run else "Nothing was written before this."
-    _publish(
+    publish(
         PLAN_KEY,
         "table",
         json.dumps(plan_rows(plan)),
@@ -108,8 +107,8 @@ def publish_outcomes(report: StageReport, plan: StagePlan) -> None:
         for position, outcome in enumerate(report.outcomes, 1)
     ]
     description = f"### Outcomes: {report.summary()}"
-    _publish(OUTCOMES_KEY, "table", json.dumps(rows), description, {"digest": plan.digest})
-    _publish(SUMMARY_KEY, "markdown", summary_markdown(report))
+    publish(OUTCOMES_KEY, "table", json.dumps(rows), description, {"digest": plan.digest})
+    publish(SUMMARY_KEY, "markdown", summary_markdown(report))
 
 
 def summary_markdown(report: StageReport) -> str:
@@ -168,28 +167,6 @@ def summary_markdown(report: StageReport) -> str:
     return "\n".join(lines)
 
 
-class Progress:
-    """A progress artifact of this flow run.
-
-    Args:
-        total: How many steps there are.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._shown = 0.0
-        description = f"{total} changes, one PATCH each"
-        self._id = _publish(PROGRESS_KEY, "progress", 0.0, description)
-
-    def show(self, done: int) -> None:
-        """Show how many steps are done; moves a percent at a time, so that calls stay few."""
-        percent = round(100 * done / self._total, 1)
-        if percent - self._shown >= 5 or (done == self._total and percent > self._shown):
-            self._shown = percent
-            with get_client(sync_client=True) as client:
-                client.update_artifact(self._id, ArtifactUpdate(data=percent))
-
-
 def emit_updated(change: StageChange) -> None:
     """Emit the event that automations react to: this stage was changed, from what to what."""
     emit_event(
@@ -213,13 +190,25 @@ def current_flow_run_id() -> UUID | None:
     return UUID(flow_run.id) if flow_run.id else None
 
 
-def _publish(
+def publish(
     key: str,
     kind: str,
     data: Any,
     description: str | None = None,
     metadata: dict[str, str] | None = None,
 ) -> UUID:
+    """Create an artifact of this flow run.
+
+    Args:
+        key: What it is called.
+        kind: "table", "markdown" or "progress".
+        data: What that kind shows.
+        description: What stands above it, in Markdown.
+        metadata: What it holds besides, for programs.
+
+    Returns:
+        The id of the artifact.
+    """
     # Not `create_table_artifact`, which cannot attach the metadata that an undo needs.
     with get_client(sync_client=True) as client:
         artifact = client.create_artifact(

@@ -187,7 +187,10 @@ def _reported(outcomes: tuple[StageOutcome, ...], plan: StagePlan, *, dry_run: b
         workspace=plan.workspace,
         dry_run=dry_run,
     )
-    publish_outcomes(report, plan)
+    try:
+        publish_outcomes(report, plan)
+    except Exception as error:  # noqa: BLE001  # what was written is written: the caller is told
+        get_run_logger().error("The outcomes are not shown in Prefect: %s", error)
     get_run_logger().info("%s%s", "Dry run: " if dry_run else "", report.summary())
     if not report.succeeded:
         raise StageUpdatesFailed(f"{report.summary()}: {report.failures()}", report)
