@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates
+from prefect_ruddr.progress import PROGRESS_KEY
 from prefect_ruddr.reports import (
     OUTCOMES_KEY,
     PLAN_KEY,
-    PROGRESS_KEY,
     SUMMARY_KEY,
     UPDATED_EVENT,
 )
