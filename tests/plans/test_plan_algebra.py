@@ -143,6 +143,12 @@ def test_merged_plans_are_taken_back_at_once(chain: tuple[Live, list[StagePlan],
     assert values(restored.values()) == values(before.values())
 
 
+def test_merged_plans_know_the_workspace_that_any_of_them_knows() -> None:
+    """A plan without changes does not, and may come first."""
+    nothing = StagePlan(workspace=None, changes=())
+    assert merged([nothing, StagePlan(workspace=WORKSPACE, changes=())]).workspace == WORKSPACE
+
+
 @given(workspaces_and_updates(LEFT_OUT), st.booleans())
 def test_a_plan_survives_its_table(case: tuple[Live, list[StageUpdate]], dry_run: bool) -> None:
     """What an undo reads from Prefect is what was published, byte for byte."""

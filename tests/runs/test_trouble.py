@@ -7,6 +7,7 @@ from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 import pytest
+from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials, StageUpdatesFailed, apply_stage_updates, applying
 from prefect_ruddr.answers import ATTEMPTS
@@ -153,6 +154,20 @@ def test_a_doubt_that_reading_back_cannot_settle_stays_one(
     assert "The change may have been carried out" in (doubtful.error or "")
     assert doubtful.retryable
     assert sure.outcome == "updated"
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("carried_out", [True, False], ids=["carried out", "not carried out"])
+def test_a_lost_answer_about_what_answers_leave_out_stays_in_doubt(carried_out: bool) -> None:
+    """Where Ruddr tells no pipeline, reading back shows nothing of a move, and none is claimed."""
+    with Sandbox(rate=None, omit_pipeline=True) as sandbox:
+        key = RuddrCredentials(api_key=SecretStr(sandbox.api_key), base_url=sandbox.base_url)
+        stage = next(s for s in sandbox.stages if s["name"] == "Discovery")
+        update = {"id": stage["id"], "opportunityPipelineId": sandbox.pipelines[1]["id"]}
+        sandbox.fail_next(ATTEMPTS, method="PATCH", drop=True, carried_out=carried_out)
+        (outcome,) = run(apply_stage_updates, key, [update]).report.outcomes
+        assert outcome.outcome == "failed"
+        assert "The change may have been carried out" in (outcome.error or "")
 
 
 @pytest.mark.usefixtures("short_waits")
