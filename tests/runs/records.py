@@ -127,6 +127,12 @@ def flow_runs_under_way() -> list[dict[str, Any]]:
     return _filtered("flow_runs", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
 
 
+def states(flow_run_id: UUID) -> list[str]:
+    """Return the types of the states that a flow run has been in."""
+    with get_client(sync_client=True) as client:
+        return [state.type.value for state in client.read_flow_run_states(flow_run_id)]
+
+
 def flow_runs_that_wait() -> list[dict[str, Any]]:
     """Return the flow runs that Prefect holds for paused."""
     return _filtered("flow_runs", flow_runs={"state": {"type": {"any_": ["PAUSED"]}}})

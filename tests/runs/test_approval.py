@@ -10,7 +10,7 @@ from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_upda
 from prefect_ruddr.sandbox import Sandbox
 
 from .conftest import ALWAYS, Ask
-from .records import Ended, methods, patches, run
+from .records import Ended, methods, patches, run, states
 
 
 def update_of(sandbox: Sandbox, **fields: Any) -> dict[str, Any]:
@@ -163,6 +163,7 @@ def test_what_needs_no_approval_is_not_asked_about(
         approval_timeout_seconds=1,
     )
     assert ended.state.is_completed()
+    assert "PAUSED" not in states(ended.flow_run_id)
     held = sandbox.stage(update["id"])
     assert {name: held[name] for name in fields} == fields
 

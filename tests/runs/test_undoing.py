@@ -21,6 +21,7 @@ from prefect_ruddr import (
     RuddrCredentials,
     WorkspaceMismatch,
     apply_stage_updates,
+    applying,
     undo_stage_updates,
 )
 from prefect_ruddr.answers import ATTEMPTS
@@ -209,6 +210,27 @@ def test_only_what_was_written_is_taken_back(
     assert undo.report.counts["updated"] == 3
     assert undo.report.counts["unchanged"] == 1
     assert sandbox.stages == before
+
+
+def test_what_a_run_did_not_get_to_is_not_its_to_take_back(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have done it meanwhile, by hand: that is no conflict, and stays."""
+    monkeypatch.setattr(applying, "CONCURRENCY", 1)
+    updates = updates_of(sandbox)
+    sandbox.fail_next(method="PATCH", path=updates[1]["id"], status=423)
+    first = run(apply_stage_updates, ruddr_credentials, updates)
+    assert first.outcomes == ["updated", "failed", "not_attempted", "not_attempted"]
+    sandbox.edit(updates[3]["id"], probability=0.99)
+
+    undo = run(undo_stage_updates, ruddr_credentials, first.flow_run_id)
+
+    assert undo.state.is_completed()
+    assert {str(o.stage_id): o.outcome for o in undo.report.outcomes} == {
+        updates[0]["id"]: "updated",
+        updates[1]["id"]: "unchanged",
+    }
+    assert sandbox.stage(updates[3]["id"])["probability"] == 0.99
 
 
 @pytest.mark.usefixtures("short_waits")
