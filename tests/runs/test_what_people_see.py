@@ -94,8 +94,12 @@ def test_the_plan_is_in_prefect_before_the_first_write(
     stage = sandbox.stages[0]
     ended = run(apply_stage_updates, ruddr_credentials, [{"id": stage["id"], "name": "New"}])
     assert ended.outcomes == ["updated"]
-    assert there == [artifacts(ended.flow_run_id, PLAN_KEY)]
-    assert len(there[0]) == 1
+    of_this_run = [
+        [artifact for artifact in seen if artifact["flow_run_id"] == str(ended.flow_run_id)]
+        for seen in there
+    ]
+    assert of_this_run == [artifacts(ended.flow_run_id, PLAN_KEY)]
+    assert len(of_this_run[0]) == 1
 
 
 def test_each_change_is_a_step_with_a_name_a_line_and_an_event(
