@@ -118,7 +118,7 @@ def killed(
         process.communicate(json.dumps(updates).encode(), timeout=120)
     assert process.returncode == -9
     (flow_run,) = flow_runs_named(name)
-    assert flow_run["state"]["type"] == "RUNNING"
+    assert flow_run["state_type"] == "RUNNING"
     assert artifacts(UUID(flow_run["id"]), OUTCOMES_KEY) == []
     sandbox.clear_faults()
     return UUID(flow_run["id"])

@@ -114,7 +114,7 @@ def test_each_change_is_a_step_with_a_name_a_line_and_an_event(
     names = {f"{s['name']}: probability, is_active" for s in chosen}
     recorded = eventually(
         lambda: [t for t in task_runs(flow_run_id) if ":" in t["name"]],
-        lambda found: [t["state"]["type"] for t in found] == ["COMPLETED"] * 3,
+        lambda found: [t["state_type"] for t in found] == ["COMPLETED"] * 3,
     )
     assert {task_run["name"] for task_run in recorded} == names
 
