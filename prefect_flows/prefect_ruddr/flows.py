@@ -66,6 +66,9 @@ def apply_stage_updates(
     own. Applying the same updates again sends no PATCH. `undo_stage_updates` with this flow
     run's id takes it all back.
 
+    It is a sync flow: from an async one, `await asyncio.to_thread(apply_stage_updates, …)` runs
+    it without holding up the event loop.
+
     Args:
         ruddr_credentials: The key to the workspace, as a Ruddr Credentials block.
         updates: The stages, and the fields to set of each; at most one update for a stage.
