@@ -14,7 +14,7 @@ from prefect.runtime import flow_run
 
 from prefect_ruddr.outcomes import StageOutcome, StageReport
 from prefect_ruddr.plans import FieldChange, StageChange, StagePlan
-from prefect_ruddr.stages import FieldName, FieldValue
+from prefect_ruddr.stages import FieldValue
 
 PLAN_KEY = "ruddr-stage-plan"
 OUTCOMES_KEY = "ruddr-stage-outcomes"
@@ -235,14 +235,11 @@ def _verdict(report: StageReport) -> str:
 
 
 def _outcome_change(outcome: StageOutcome) -> str | None:
-    fields: list[FieldName] = list(outcome.after)
-    return (
-        ", ".join(
-            f"{field} {_short(outcome.before.get(field))} → {_short(outcome.after[field])}"
-            for field in fields
-        )
-        or None
+    changes = (
+        FieldChange(field=field, before=outcome.before.get(field), after=after)
+        for field, after in outcome.after.items()
     )
+    return change_text(changes) or None
 
 
 def _short(value: FieldValue) -> str:

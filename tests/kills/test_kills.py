@@ -16,7 +16,6 @@ from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Pending
-from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
 from prefect_ruddr.reports import OUTCOMES_KEY, PLAN_KEY
@@ -35,17 +34,6 @@ def sandbox() -> Iterator[Sandbox]:
     """A sandbox with so many stages that a run of them has a middle."""
     with Sandbox(stages=STAGES, rate=None) as running:
         yield running
-
-
-@pytest.fixture
-def ruddr_credentials(sandbox: Sandbox) -> RuddrCredentials:
-    """The key to it."""
-    return RuddrCredentials(
-        api_key=SecretStr(sandbox.api_key),
-        base_url=sandbox.base_url,
-        requests_per_second=1000,
-        burst=1000,
-    )
 
 
 def while_reading(_: Sandbox, request: RecordedRequest) -> bool:
