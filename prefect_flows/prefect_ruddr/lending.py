@@ -21,36 +21,9 @@ REFUSED = (422, 423)
 
 BUSY = 503
 
-
-BUSY_WAITS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 2.0, 2.0)
-"""At most so many seconds until a server that was busy is asked again."""
-
-
-class Room:
-    """What a limit allows if nobody else draws on it, reckoned from when it was read."""
-
-    def __init__(self, limit: Limit, rate: float) -> None:
-        self.limit = limit
-        self._rate = rate
-        self._room = limit.room
-        self._read_at = self._as_of = time.monotonic()
-
-    def now(self) -> float:
-        """Return the requests there is room for."""
-        now = time.monotonic()
-        self._room = min(self.limit.size, self._room + (now - self._as_of) * self._rate)
-        self._as_of = now
-        return self._room
-
-    def take(self, requests: int) -> None:
-        """Reckon with a lease that was granted."""
-        if self._room == self.limit.size:
-            self.now()  # a full limit refills only once it has been drawn on
-        self._room -= requests
-
-    def age(self) -> float:
-        """Return the seconds since the limit was read."""
-        return time.monotonic() - self._read_at
+BUSY_WAITS = (0.02, 0.05, 0.05, 0.1, 0.1, 0.2, 0.2, 0.5, 0.5, 1.0, 1.0, 2.0)
+"""At most so many seconds until a server that was busy is asked again. On SQLite it is busy when
+another write came between its read and its write, which the next attempt may well escape."""
 
 
 class ServerBusy(Exception):
@@ -67,6 +40,7 @@ class Lender:
     def __init__(self, client: SyncPrefectClient, name: str) -> None:
         self._client = client
         self._name = name
+        self._sent_at = 0.0
         self.asking_since: float | None = None
 
     def read(self, requests_per_second: float, burst: int) -> Limit:
@@ -83,8 +57,11 @@ class Lender:
             raise self._missing() from None
         return measured(limit, requests_per_second, burst)
 
-    def lease(self, slots: int) -> bool:
-        """Occupy slots, which nobody gives back: they decay. False if there is no room for them.
+    def lease(self, slots: int) -> float | None:
+        """Occupy slots, which nobody gives back: they decay.
+
+        Returns:
+            The time before which they were not occupied; None if there is no room for them.
 
         Raises:
             GlobalConcurrencyLimitError: The limit is missing.
@@ -95,20 +72,22 @@ class Lender:
             )
         except PrefectHTTPStatusError as error:
             if error.response.status_code in REFUSED:
-                return False
+                return None
             raise
         if not leased.json():
             raise self._missing()
-        return True
+        return self._sent_at
 
     def _call(self, call: Callable[[], T]) -> T:
         self.asking_since = time.monotonic()
         try:
             for wait in BUSY_WAITS:
+                self._sent_at = time.monotonic()
                 try:
                     return call()
                 except ServerBusy:
                     time.sleep(random.uniform(0, wait))  # noqa: S311
+            self._sent_at = time.monotonic()
             return call()
         finally:
             self.asking_since = None

@@ -16,21 +16,25 @@ from functools import partial
 from typing import NamedTuple
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.lending import Lender, Room, lending
+from prefect_ruddr.leases import Room, ends_of_turns
+from prefect_ruddr.lending import Lender, lending
 from prefect_ruddr.log import run_logger
 
 LEASE_SECONDS = 0.5
 """A lease is at most what refills in this time: ten requests at 20 per second."""
 
-UNUSED_SECONDS = 0.25
-"""A leased request not sent by then is given up: the limit allows for so much lag and no more."""
+AHEAD_SECONDS = 0.2
+"""As many turns as were taken in this time are leased ahead of those who will ask for them."""
+
+GATHER_SECONDS = 5.0
+"""How long those who wait for room wait for all callers; after that they take what there is."""
 
 PATIENCE_SECONDS = 5.0
 """How long Prefect's API may owe an answer before callers go on without it; its client would try
 again for more than a minute."""
 
 RETRY_SECONDS = 30.0
-"""After this time an API that was in trouble is tried again, and a limit in use is read again."""
+"""After this time an API that was in trouble is tried again."""
 
 LOOK_UP_SECONDS = 0.1
 """How often those who wait for room look how many they are."""
@@ -126,8 +130,7 @@ class SharedLimit:
             return False
         turns.popleft()
         if not turns:
-            # As many as were taken lately will be taken before they end.
-            ahead = sum(now - before < UNUSED_SECONDS / 2 for before in taken)
+            ahead = sum(now - before < AHEAD_SECONDS for before in taken)
             self._wanted = self._wanted._replace(ahead=ahead)
             self._asked.notify()
         taken.append(now)
@@ -153,42 +156,41 @@ class SharedLimit:
         self.on_news()
 
     def _lend_with(self, lender: Lender) -> None:
-        """Lease turns as long as somebody asks.
-
-        What the limit allows is reckoned as if nobody else drew on it. In a crowd there is less,
-        so it is read before each lease, and whatever is there is taken.
-        """
+        """Lease turns as long as somebody asks."""
         self._lender = lender
-        room = Room(lender.read(self._rate, self._burst), self._rate)
-        crowd = False
+        room = Room(lambda: lender.read(self._rate, self._burst), self._rate)
         while (demand := self._demand()) is not None:
-            most = min(self._largest_lease, int(room.limit.size))
-            wanted = min(demand.turns, most)
-            if not demand.waiting and room.now() < max(wanted, room.limit.size / 2):
-                continue
-            if room.now() < wanted:
-                self._gather(room, most, random.uniform(0.5, 1) if crowd else 1)  # noqa: S311
-                wanted = min(self._wanted.turns, most, int(room.now()))
-            if crowd or room.age() > RETRY_SECONDS:
-                reckoned = room.now()
-                room = Room(lender.read(self._rate, self._burst), self._rate)
-                crowd = room.now() < reckoned - 1
-                wanted = min(wanted, int(room.now()))
-            if wanted < 1:
-                continue
-            if lender.lease(wanted * room.limit.slots):
-                room.take(wanted)
-                self._deliver(wanted)
+            if not demand.waiting and room.now() < max(demand.ahead, room.limit.size / 2):
+                continue  # what is short is not leased ahead
+            self._gather(room)
+            asked = self._wanted.waiting or demand.turns
+            turns = min(asked, self._largest_lease, int(room.now()))
+            leased_at = lender.lease(turns * room.limit.slots)
+            if leased_at is None:
+                room.look()
             else:
-                crowd = True
+                room.take(turns)
+                self._deliver(turns, leased_at)
 
-    def _gather(self, room: Room, most: int, share: float) -> None:
+    def _gather(self, room: Room) -> None:
         """Wait until there is room for all callers: those in flight will soon be back.
 
-        In a crowd, for a share of them that changes, lest somebody is always the first.
+        The longer it takes, the fewer it has to be for, so who has waited longest comes first. And
+        for a share of them that chance sets, lest processes in a crowd all come at once.
         """
-        while (missing := max(1, share * min(self._wanted.callers, most)) - room.now()) > 0:
-            time.sleep(min(missing / self._rate, LOOK_UP_SECONDS))
+        since = time.monotonic()
+        share = random.uniform(0.5, 1) if room.is_crowded() else 1.0  # noqa: S311  # not a secret
+        while True:
+            patience = 1 - (time.monotonic() - since) / GATHER_SECONDS
+            callers = min(self._wanted.callers, self._largest_lease)
+            needed = min(max(1.0, share * callers * patience), room.limit.size)
+            missing = needed - room.now()
+            if missing > 0:
+                time.sleep(min(missing / self._rate, LOOK_UP_SECONDS))
+            elif room.is_certain():
+                return
+            else:
+                room.look()
 
     def _demand(self) -> Demand | None:
         """Return what is needed as soon as something is; None if nothing was for long."""
@@ -200,9 +202,9 @@ class SharedLimit:
             self._wanted = demand._replace(ahead=0)
             return demand
 
-    def _deliver(self, turns: int) -> None:
+    def _deliver(self, turns: int, leased_at: float) -> None:
         with self._asked:
-            self._ends_of_turns.extend([time.monotonic() + UNUSED_SECONDS] * turns)
+            self._ends_of_turns.extend(ends_of_turns(turns, leased_at, self._rate))
             waiting = max(0, self._wanted.waiting - turns)
             self._wanted = self._wanted._replace(waiting=waiting)
             self._free_until = None

@@ -46,7 +46,7 @@ def leases(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     asked: list[int] = []
     lease = Lender.lease
 
-    def note_and_lease(lender: Lender, slots: int) -> bool:
+    def note_and_lease(lender: Lender, slots: int) -> float | None:
         asked.append(slots)
         return lease(lender, slots)
 
