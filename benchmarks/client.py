@@ -17,12 +17,15 @@ def main() -> None:
     print("ready ", flush=True)
     sys.stdin.readline()
     cpu = _cpu()
-    began = time.perf_counter()
+    began = time.monotonic()
     job()
-    seconds = time.perf_counter() - began
-    taken = _cpu() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print("result", json.dumps({"seconds": seconds, "cpu": taken, "peak": peak}), flush=True)
+    result = {
+        "seconds": time.monotonic() - began,
+        "cpu": _cpu() - cpu,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "function_began": jobs.FUNCTION_BEGAN[0] if jobs.FUNCTION_BEGAN else began,
+    }
+    print("result", json.dumps(result), flush=True)
 
 
 def _cpu() -> float:

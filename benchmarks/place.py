@@ -5,23 +5,22 @@ Each client is a process of its own, so that its time, CPU and memory are its ow
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
+import httpx
+
+from benchmarks.postgres import free_port, postgres
+from benchmarks.proxy import prefect_proxy
 from prefect_ruddr.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,13 +29,16 @@ API_KEY = "benchmark-key"
 
 @dataclass(frozen=True)
 class Measured:
-    """What one client took.
+    """What one client took, or several that shared the work.
 
     Attributes:
-        seconds: From the start of the job to its last PATCH, as the sandbox saw it.
+        seconds: From the start of the flow function, or of a job that is no flow, to the last
+            PATCH, as the sandbox saw it.
+        start_seconds: From the call of the flow to the start of its function: Prefect's own work.
         whole_seconds: From the start of the job to its return.
         cpu_seconds: User and system time of the job, in the client's process.
         peak_megabytes: The largest resident memory of the process.
+        requests: How many requests were sent and not refused.
         refused: How many requests were answered with 429.
         reads: How many GETs were sent.
         patches: How many PATCHes were sent and not refused.
@@ -44,9 +46,11 @@ class Measured:
     """
 
     seconds: float
+    start_seconds: float
     whole_seconds: float
     cpu_seconds: float
     peak_megabytes: float
+    requests: int
     refused: int
     reads: int
     patches: int
@@ -58,11 +62,13 @@ class Place:
 
     Args:
         home: A folder for what Prefect keeps.
+        database_url: Where Prefect's server keeps its records; None for SQLite in that folder.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, database_url: str | None) -> None:
         self._home = home
-        self._port = _free_port()
+        self._database_url = database_url
+        self._port = free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
 
     @contextmanager
@@ -124,14 +130,19 @@ class Place:
                 _tell(client)
             results = [_result(client) for client in clients]
             seen = list(sandbox.requests)
-        done = [r for r in seen if r.method == "PATCH" and r.status == 200 and r.arrived >= began]
+        self._wait_for_the_recorder()
+        sent = [r for r in seen if r.status == 200 and r.arrived >= began]
+        done = [r for r in sent if r.method == "PATCH"]
+        function_began = min(result["function_began"] for result in results)
         return Measured(
-            seconds=max((r.arrived for r in done), default=began) - began,
+            seconds=max((r.arrived for r in done), default=function_began) - function_began,
+            start_seconds=function_began - began,
             whole_seconds=max(result["seconds"] for result in results),
             cpu_seconds=sum(result["cpu"] for result in results),
             peak_megabytes=max(result["peak"] for result in results),
+            requests=len(sent),
             refused=sum(r.status == 429 for r in seen),
-            reads=sum(r.method == "GET" and r.arrived >= began for r in seen),
+            reads=len(sent) - len(done),
             patches=len(done),
             prefect_calls=proxy.calls - calls_before,
         )
@@ -141,6 +152,18 @@ class Place:
         began = time.perf_counter()
         subprocess.run(command, cwd=ROOT, env=self._environment(), check=True, capture_output=True)
         return time.perf_counter() - began
+
+    def _wait_for_the_recorder(self) -> None:
+        """Wait until the server has recorded all task runs, some of which it does later."""
+        recorded, before = self._completed_task_runs(), -1
+        while recorded != before:
+            time.sleep(2)
+            recorded, before = self._completed_task_runs(), recorded
+
+    def _completed_task_runs(self) -> int:
+        completed = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+        answer = httpx.post(f"{self.api_url}/task_runs/count", json=completed, timeout=120)
+        return int(answer.raise_for_status().text)
 
     def _start(
         self, job: str, ids: list[str], base_url: str, api_url: str, options: dict[str, Any]
@@ -158,87 +181,33 @@ class Place:
         return client
 
     def _environment(self) -> dict[str, str]:
-        return os.environ | {
-            "DO_NOT_TRACK": "1",
-            "PREFECT_HOME": str(self._home),
-            "PREFECT_LOGGING_LEVEL": "WARNING",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+        database = self._database_url and {
+            "PREFECT_API_DATABASE_CONNECTION_URL": self._database_url
         }
+        return (
+            os.environ
+            | (database or {})
+            | {
+                "DO_NOT_TRACK": "1",
+                "PREFECT_HOME": str(self._home),
+                "PREFECT_LOGGING_LEVEL": "WARNING",
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+            }
+        )
 
 
 @contextmanager
-def place() -> Iterator[Place]:
-    """Open a place in a temporary folder."""
-    with tempfile.TemporaryDirectory() as home, Place(Path(home)).open() as opened:
-        yield opened
+def place(database: str) -> Iterator[Place]:
+    """Open a place in a temporary folder.
 
-
-class PrefectProxy:
-    """Counts, and may delay, the requests to Prefect's API that pass through it."""
-
-    def __init__(self, port: int, delay: float) -> None:
-        self.calls = 0
-        self.url = ""
-        self._port = port
-        self._delay = delay
-
-    async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
-        """Listen on a free port of loopback until stopped."""
-        server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api"
-        ready.set()
-        await stop.wait()
-        server.close()
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            await asyncio.gather(
-                self._pump(reader, server_writer, counted=True),
-                self._pump(server_reader, writer, counted=False),
-            )
-        except OSError:
-            pass
-        finally:
-            writer.close()
-            server_writer.close()
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool
-    ) -> None:
-        while data := await reader.read(65536):
-            # A request line starts a packet here: nobody pipelines over HTTP/1.1.
-            if counted and data.split(b" ", 1)[0] in _METHODS:
-                self.calls += 1
-                await asyncio.sleep(self._delay)
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-
-_METHODS = {b"GET", b"POST", b"PUT", b"PATCH", b"DELETE"}
-
-
-@contextmanager
-def prefect_proxy(port: int, delay: float) -> Iterator[PrefectProxy]:
-    """Run a proxy before Prefect's API, in a thread."""
-    proxy = PrefectProxy(port, delay)
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-    ready = threading.Event()
-    thread = threading.Thread(target=loop.run_until_complete, args=(proxy.serve(ready, stop),))
-    thread.start()
-    ready.wait()
-    try:
-        yield proxy
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
+    Args:
+        database: What Prefect's server keeps its records in: "sqlite" or "postgresql".
+    """
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        url = stack.enter_context(postgres()) if database == "postgresql" else None
+        yield stack.enter_context(Place(home, url).open())
 
 
 def _tell(client: subprocess.Popen[str], message: object = None) -> None:
@@ -262,14 +231,8 @@ def _result(client: subprocess.Popen[str]) -> dict[str, float]:
     return result
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310  # our own server
-            return bool(response.status == 200)
-    except (URLError, OSError):
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.TransportError:
         return False

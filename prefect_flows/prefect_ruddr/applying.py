@@ -9,6 +9,8 @@ from queue import SimpleQueue
 from uuid import UUID
 
 from prefect.futures import PrefectFuture
+from prefect.results import ResultRecord  # type: ignore[attr-defined]  # where it is documented
+from prefect.utilities.annotations import quote
 
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageEdited, WorkspaceMismatch
@@ -100,7 +102,10 @@ class _Steps:
                 under_way -= 1
             if self._stopped_by:
                 break
-            future = apply_stage_change.submit(self._ruddr_credentials, change, live.get(stage_id))
+            # Quoted, as Prefect would otherwise search each for the futures of other tasks.
+            future = apply_stage_change.submit(  # type: ignore[call-overload]  # it unwraps them
+                quote(self._ruddr_credentials), quote(change), quote(live.get(stage_id))
+            )
             future.add_done_callback(partial(self._ended, stage_id))
             under_way += 1
         for _ in range(under_way):
@@ -126,6 +131,11 @@ class _Steps:
 
     def _result(self, change: StageChange, future: PrefectFuture[StageOutcome]) -> object:
         try:
+            future.wait()
+            data = future.state.data
+            # Where it is at hand, the result need not be fetched on an event loop of Prefect's.
+            if isinstance(data, ResultRecord):
+                return data.result
             return future.result(raise_on_failure=False)
         except Exception as error:  # noqa: BLE001  # whatever a task runner raises for a lost worker
             self._stopped_by = error

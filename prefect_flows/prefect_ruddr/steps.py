@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
-from prefect.runtime import task_run
 
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageEdited, ValueNotKept
@@ -38,13 +38,17 @@ def read_stages(
     return read_live_stages(ruddr_credentials.get_client(), stage_ids)
 
 
-def _named_by_change() -> str:
+def _named_by_change(parameters: dict[str, Any]) -> str:
     """Name the step by the stage and the fields that it changes."""
-    change: StageChange = task_run.parameters["change"]
+    change: StageChange = parameters["change"]
     return f"{change.stage_name}: {', '.join(change.after)}"
 
 
-@task(name="apply-stage-change", task_run_name=_named_by_change, cache_policy=NO_CACHE)
+@task(
+    name="apply-stage-change",
+    task_run_name=_named_by_change,  # type: ignore[arg-type]  # its type has a method of its own
+    cache_policy=NO_CACHE,
+)
 def apply_stage_change(
     ruddr_credentials: RuddrCredentials, change: StageChange, live: Stage | None = None
 ) -> StageOutcome:
