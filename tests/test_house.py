@@ -8,6 +8,8 @@ import importlib
 import inspect
 import io
 import re
+import subprocess
+import sys
 import textwrap
 import tokenize
 from collections.abc import Iterable, Iterator
@@ -177,6 +179,29 @@ def test_the_sandbox_and_the_rest_know_nothing_of_each_other() -> None:
     for name in MODULES:
         needed = ours_in(imported(MODULES[name], inside_functions=True)) - {"prefect_ruddr"}
         assert not (needed - of_sandbox if name in of_sandbox else needed & of_sandbox), name
+
+
+ASKING = {"Answer", "RuddrApi"}
+"""The public names that mean asking Ruddr for something."""
+
+WHAT_NAMES_LOAD = f"""
+import sys
+from prefect import flow, task
+from prefect.blocks.core import Block
+before = set(sys.modules)
+from prefect_ruddr import {", ".join(sorted(set(prefect_ruddr.__all__) - ASKING))}
+print(*{{name.partition(".")[0] for name in set(sys.modules) - before}})
+"""
+
+
+def test_the_names_load_no_library_that_prefect_has_not_loaded() -> None:
+    """A flow module starts fast: the client and the retries are loaded when Ruddr is asked."""
+    ended = subprocess.run(
+        [sys.executable, "-c", WHAT_NAMES_LOAD], capture_output=True, text=True, check=True
+    )
+    loaded = set(ended.stdout.split()) - sys.stdlib_module_names
+    # Prefect loads pydantic's old half for any flow that has a parameter.
+    assert loaded - {"pydantic"} == {"lazy_loader", "prefect_ruddr"}
 
 
 @pytest.mark.parametrize(

@@ -5,20 +5,21 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr, field_validator
 
-from prefect_ruddr.api import RuddrApi, ruddr_api
 from prefect_ruddr.errors import GlobalConcurrencyLimitError, InvalidCredentials
 from prefect_ruddr.global_limits import (
     aensure_global_concurrency_limit,
     ensure_global_concurrency_limit,
 )
 from prefect_ruddr.stages import Workspace
-from prefect_ruddr.wire import Connection
+
+if TYPE_CHECKING:
+    from prefect_ruddr.api import RuddrApi
 
 DEFAULT_BASE_URL = "https://www.ruddr.io/api/workspace"
 API_KEY_VARIABLE = "RUDDR_API_KEY"
@@ -132,6 +133,10 @@ class RuddrCredentials(Block):
 
     def get_client(self) -> RuddrApi:
         """Return the calls of this workspace; all of a process share one pool and one budget."""
+        # Only a process that asks Ruddr for something pays for the client and the retries.
+        from prefect_ruddr.api import ruddr_api  # noqa: PLC0415
+        from prefect_ruddr.wire import Connection  # noqa: PLC0415
+
         return ruddr_api(
             Connection(
                 base_url=self.base_url,

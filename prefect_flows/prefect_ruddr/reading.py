@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from prefect_ruddr.api import RuddrApi
 from prefect_ruddr.errors import StageNotFound
 from prefect_ruddr.stages import Stage
+
+if TYPE_CHECKING:
+    from prefect_ruddr.api import RuddrApi
 
 
 def read_live_stages(api: RuddrApi, stage_ids: Iterable[UUID]) -> dict[UUID, Stage]:
