@@ -116,30 +116,48 @@ class RuddrApi:
         return await self._arun(update_call(update))
 
     def _run(self, call: Call[T]) -> Answer[T]:
-        client = self._sync_client()
         described = _Described(call)
-        for attempt in stamina.retry_context(
-            on=self._wait_before_next, attempts=answers.ATTEMPTS, timeout=None
-        ):
-            with attempt, self._budget.request(), described.attempt(attempt.num):
-                response = call.operation.sync_detailed(client=client, **call.arguments)
-                return Answer(call.parsed(response.parsed), attempt.num)
+        try:
+            return self._attempt(call, described, 1)
+        except RuddrRequestError as error:
+            first = error
+        for attempt in self._attempts():
+            with attempt:
+                if attempt.num == 1:
+                    raise first
+                return self._attempt(call, described, attempt.num)
         raise AssertionError("the last attempt returns or raises")
 
     async def _arun(self, call: Call[T]) -> Answer[T]:
-        client = await self._async_client()
         described = _Described(call)
-        async for attempt in stamina.retry_context(
-            on=self._wait_before_next, attempts=answers.ATTEMPTS, timeout=None
-        ):
+        try:
+            return await self._aattempt(call, described, 1)
+        except RuddrRequestError as error:
+            first = error
+        async for attempt in self._attempts():
             with attempt:
-                async with self._budget.arequest():
-                    with described.attempt(attempt.num):
-                        response = await call.operation.asyncio_detailed(
-                            client=client, **call.arguments
-                        )
-                        return Answer(call.parsed(response.parsed), attempt.num)
+                if attempt.num == 1:
+                    raise first
+                return await self._aattempt(call, described, attempt.num)
         raise AssertionError("the last attempt returns or raises")
+
+    def _attempt(self, call: Call[T], described: _Described, number: int) -> Answer[T]:
+        client = self._sync_client()
+        with self._budget.request(), described.attempt(number):
+            response = call.operation.sync_detailed(client=client, **call.arguments)
+            return Answer(call.parsed(response.parsed), number)
+
+    async def _aattempt(self, call: Call[T], described: _Described, number: int) -> Answer[T]:
+        client = await self._async_client()
+        async with self._budget.arequest():
+            with described.attempt(number):
+                response = await call.operation.asyncio_detailed(client=client, **call.arguments)
+                return Answer(call.parsed(response.parsed), number)
+
+    def _attempts(self) -> Any:
+        return stamina.retry_context(
+            on=self._wait_before_next, attempts=answers.ATTEMPTS, timeout=None
+        )
 
     def _wait_before_next(self, error: Exception) -> float | bool:
         if not isinstance(error, RuddrRequestError):

@@ -134,11 +134,12 @@ class RequestBudget:
         Raises:
             GlobalConcurrencyLimitError: The shared limit is missing or does not fit.
         """
-        turn = threading.Event()
-        waiter = _Waiter(turn.set)
+        turn = threading.Lock()
+        turn.acquire()
+        waiter = _Waiter(turn.release)
         try:
             if not self._enter(waiter):
-                while not turn.wait(ATTENTION_SECONDS):
+                while not turn.acquire(timeout=ATTENTION_SECONDS):
                     pass
             waiter.check()
         except BaseException:

@@ -34,7 +34,8 @@ MAX_NAME_LENGTH = 255
 MAX_DESCRIPTION_LENGTH = 5000
 PROBABILITY_DECIMALS = 4
 
-_SNAKE_CASE = {to_camel(name): name for name in FIELD_NAMES if to_camel(name) != name}
+_CAMEL_CASE = {name: to_camel(name) for name in FIELD_NAMES}
+_SNAKE_CASE = {camel: name for name, camel in _CAMEL_CASE.items() if camel != name}
 
 
 def _clearable(value: Any) -> Any:
@@ -218,7 +219,7 @@ class StageUpdate(BaseModel):
 
     def body(self) -> dict[str, FieldValue]:
         """Return the JSON body of the PATCH: Ruddr's field names, and no id."""
-        return {to_camel(name): value for name, value in self.fields.items()}
+        return {_CAMEL_CASE[name]: value for name, value in self.fields.items()}
 
 
 StageUpdateLike: TypeAlias = StageUpdate | Mapping[str, Any]

@@ -170,6 +170,22 @@ class _Body:
             )
 
 
+class _WholeResponse(httpx.Response):
+    """A response whose body has been read.
+
+    Given the content, `httpx.Response` would send it through its decoders and chunkers once
+    more, which takes a tenth of the time of a whole request.
+    """
+
+    def __init__(self, status_code: int, content: bytes, request: httpx.Request) -> None:
+        super().__init__(status_code, stream=httpx.ByteStream(content), request=request)
+        self._whole = content
+
+    @property
+    def content(self) -> bytes:
+        return self._whole
+
+
 def _judged(response: httpx.Response, body: _Body) -> httpx.Response:
     content = bytes(body.content)
     error = error_of(
@@ -177,7 +193,7 @@ def _judged(response: httpx.Response, body: _Body) -> httpx.Response:
     )
     if error is not None:
         raise error
-    return httpx.Response(response.status_code, content=content, request=response.request)
+    return _WholeResponse(response.status_code, content, response.request)
 
 
 def _no_answer(error: httpx.HTTPError, request: httpx.Request) -> RuddrRequestError:
