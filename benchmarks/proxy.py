@@ -32,8 +32,8 @@ class PrefectProxy:
                 self._pump(reader, server_writer, counted=True),
                 self._pump(server_reader, writer, counted=False),
             )
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # one side is gone, or the measurement is over
         finally:
             writer.close()
             server_writer.close()
