@@ -15,9 +15,11 @@ from prefect import flow, get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import Log
 from prefect.logging.handlers import APILogHandler
+from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_retry_hooks
 
 from prefect_ruddr import (
     RuddrCredentials,
+    ServerError,
     StageUpdate,
     TooManyRequests,
     answers,
@@ -125,6 +127,27 @@ def test_each_retry_is_a_warning(
         f" Maintenance.{sent} The change may have been carried out: read the stage to know."
         for attempt, sent in [(1, ""), (2, " [sent 2 times]")]
     ]
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_stamina_tells_its_hooks_of_each_retry(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, call: Call
+) -> None:
+    """The first failure too: whoever counts retries by stamina's instrumentation sees them all."""
+    told: list[tuple[int, Exception]] = []
+
+    def tell(details: RetryDetails) -> None:
+        told.append((details.retry_num, details.caused_by))
+
+    hooks = get_on_retry_hooks()
+    set_on_retry_hooks([tell])
+    try:
+        sandbox.fail_next(2, status=503)
+        call(ruddr_credentials, "update_stage", UPDATE)
+    finally:
+        set_on_retry_hooks(hooks)
+    assert [number for number, _ in told] == [1, 2]
+    assert [error.attempts for _, error in told if isinstance(error, ServerError)] == [1, 2]
 
 
 def logs_of(flow_run_id: UUID) -> list[Log]:

@@ -11,7 +11,7 @@ import atexit
 import os
 import threading
 from collections.abc import AsyncGenerator, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 from uuid import UUID
 
@@ -58,6 +58,12 @@ class RuddrApi:
             connection.requests_per_second,
             connection.burst,
             connection.global_concurrency_limit,
+        )
+        self._retry_context = partial(
+            stamina.retry_context,
+            on=self._wait_before_next,
+            attempts=answers.ATTEMPTS,
+            timeout=None,
         )
         self._lock = threading.Lock()
         self._client: Client | None = None
@@ -121,7 +127,9 @@ class RuddrApi:
             return self._attempt(call, described, 1)
         except RuddrRequestError as error:
             first = error
-        for attempt in self._attempts():
+        # Most calls need none of stamina's bookkeeping, which takes longer than a turn in the
+        # budget: it learns of a call once that has failed, and counts this as the first attempt.
+        for attempt in self._retry_context():
             with attempt:
                 if attempt.num == 1:
                     raise first
@@ -134,7 +142,7 @@ class RuddrApi:
             return await self._aattempt(call, described, 1)
         except RuddrRequestError as error:
             first = error
-        async for attempt in self._attempts():
+        async for attempt in self._retry_context():
             with attempt:
                 if attempt.num == 1:
                     raise first
@@ -153,11 +161,6 @@ class RuddrApi:
             with described.attempt(number):
                 response = await call.operation.asyncio_detailed(client=client, **call.arguments)
                 return Answer(call.parsed(response.parsed), number)
-
-    def _attempts(self) -> Any:
-        return stamina.retry_context(
-            on=self._wait_before_next, attempts=answers.ATTEMPTS, timeout=None
-        )
 
     def _wait_before_next(self, error: Exception) -> float | bool:
         if not isinstance(error, RuddrRequestError):
