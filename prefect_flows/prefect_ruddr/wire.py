@@ -66,12 +66,12 @@ class Connection:
 
 def sync_client(connection: Connection) -> httpx.Client:
     """Return a client for threads; it may be shared by any number of them."""
-    return _Client(**_options(connection))
+    return _Client(connection)
 
 
 def async_client(connection: Connection) -> httpx.AsyncClient:
     """Return a client for the event loop that is running, and for no other."""
-    return _AsyncClient(connection.timeout_seconds, **_options(connection))
+    return _AsyncClient(connection)
 
 
 def _options(connection: Connection) -> dict[str, Any]:
@@ -104,6 +104,14 @@ class _BearerAuth(httpx.Auth):
 
 
 class _Client(httpx.Client):
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(**_options(connection))
+        self._root_url = str(self.base_url).rstrip("/")
+
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
+        # httpx would parse a relative address, and then the whole one.
+        return super().build_request(method, f"{self._root_url}{url}", **options)
+
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         # httpx's timeout is for each read; a body that drips would outlast it.
         deadline = time.monotonic() + (self.timeout.read or 0)
@@ -127,9 +135,13 @@ class _Client(httpx.Client):
 
 
 class _AsyncClient(httpx.AsyncClient):
-    def __init__(self, seconds: float, **options: Any) -> None:
-        super().__init__(**options)
-        self._seconds = seconds
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(**_options(connection))
+        self._root_url = str(self.base_url).rstrip("/")
+        self._seconds = connection.timeout_seconds
+
+    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
+        return super().build_request(method, f"{self._root_url}{url}", **options)
 
     async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         failure: RuddrRequestError
