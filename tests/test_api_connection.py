@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 @pytest.fixture
 def impatient(ruddr_credentials: RuddrCredentials) -> RuddrCredentials:
     """Credentials that give an attempt a fraction of a second."""
-    return ruddr_credentials.model_copy(update={"timeout_seconds": 0.15})
+    return ruddr_credentials.model_copy(update={"timeout_seconds": 0.4})
 
 
 def failure(call: Call, credentials: RuddrCredentials, *method: Any) -> Any:
