@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials, RuddrRequestError, StageUpdate
 from prefect_ruddr.sandbox import Sandbox
+from runs.records import eventually
 
 KEY = "rk_live_Zq8vN3xK7pW2mT5c"
 
@@ -136,6 +137,8 @@ def traces(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> dict[
     assert b"all runs have ended" in ended.stdout, ended.stderr.decode()[-3000:]
     database = Path(PREFECT_API_DATABASE_CONNECTION_URL.value().partition("///")[2])
     results = (folder / "home" / "storage").iterdir()
+    # Prefect's server stores events a few seconds later; those of the last run come last.
+    events = eventually(recorded_events, lambda told: b'"of-a-user"' in told)
     return {
         "standard output": ended.stdout,
         "standard error": ended.stderr,
@@ -145,7 +148,8 @@ def traces(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "the database of the Prefect API": b"".join(
             path.read_bytes() for path in sorted(database.parent.glob(f"{database.name}*"))
         ),
-        **{of: recorded(of) for of in ("flow_runs", "task_runs", "logs", "artifacts", "events")},
+        "events": events,
+        **{of: recorded(of) for of in ("flow_runs", "task_runs", "logs", "artifacts")},
     }
 
 
@@ -154,11 +158,21 @@ def recorded(of: str) -> bytes:
     pages: list[bytes] = []
     more = True
     while more:
-        asked = {} if of == "events" else {"offset": 200 * len(pages)}
+        asked = {"offset": 200 * len(pages)}
         response = httpx.post(f"{PREFECT_API_URL.value()}/{of}/filter", json=asked, timeout=60)
         response.raise_for_status()
         pages.append(response.content)
-        more = of != "events" and bool(response.json())
+        more = bool(response.json())
+    return b"".join(pages)
+
+
+def recorded_events() -> bytes:
+    """Return all events that the Prefect API tells of, page by page."""
+    response = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json={}, timeout=60)
+    pages = [response.raise_for_status().content]
+    while following := response.json()["next_page"]:
+        response = httpx.get(following, timeout=60)
+        pages.append(response.raise_for_status().content)
     return b"".join(pages)
 
 
