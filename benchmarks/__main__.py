@@ -9,17 +9,16 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple
 from importlib.metadata import version
 from itertools import count
 from typing import Any, NamedTuple
 
-from benchmarks import postgres
+from benchmarks import imports, postgres
 from benchmarks.place import Measured, Place, place
 
 RATE, BURST = 20.0, 60
@@ -134,15 +133,7 @@ class Bench:
         _table(
             "Imports, as a flow module makes them",
             ("", "CPU s", "the least", "s", "the least", "CPU on top of Prefect as used"),
-            self._imports(
-                {
-                    "Prefect, bare": "import prefect, prefect.flows, prefect.tasks",
-                    "Prefect as used: flow, task, Block": FACADE,
-                    "… and import prefect_ruddr, no name used": f"{FACADE}; import prefect_ruddr",
-                    "… and the block, the tasks, the flows": f"{FACADE}; {NAMES}",
-                },
-                on_top_of="Prefect as used: flow, task, Block",
-            ),
+            (Row(name, figures) for name, figures in imports.measured(self._at.run)),
         )
         no_op = self._median("no_op_flow_of_ours", 250, rate=None)
         with tempfile.TemporaryDirectory() as home:
@@ -200,31 +191,6 @@ class Bench:
             print(".", end="", file=sys.stderr, flush=True)
         return Measured(*(statistics.median(figures) for figures in zip(*taken, strict=True)))
 
-    def _imports(self, programs: Mapping[str, str], *, on_top_of: str) -> Iterator[Row]:
-        """Measure each program in fresh interpreters, in turn, as other work comes and goes."""
-        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
-        with tempfile.TemporaryDirectory() as compiled:
-            for _ in range(1 + IMPORTS):
-                for name, code in programs.items():
-                    taken[name].append(self._seconds(code, compiled))
-        # The first time everything is compiled, which an installation does once.
-        measured = {name: list(zip(*figures[1:], strict=True)) for name, figures in taken.items()}
-        for name, both in measured.items():
-            figures = [f"{of(kind):.3f}" for kind in both for of in (statistics.median, min)]
-            # Within a round, where the machine was as busy for the one as for the other.
-            rounds = zip(both[0], measured[on_top_of][0], strict=True)
-            on_top = statistics.median(cpu / base for cpu, base in rounds) - 1
-            yield Row(name, (*figures, f"{on_top * 100:+.1f} %"))
-
-    def _seconds(self, code: str, compiled: str) -> tuple[float, float]:
-        """Run a program in an interpreter of its own; return its CPU seconds and its seconds."""
-        # Whatever the environment says: without its bytecode Prefect takes twice the time.
-        code = f"import sys; sys.dont_write_bytecode = False; {code}"
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds = self._at.run([sys.executable, "-X", f"pycache_prefix={compiled}", "-c", code])
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, seconds
-
 
 LIMITED = (
     "",
@@ -237,14 +203,6 @@ LIMITED = (
     "Prefect calls",
     "Prefect's start, s",
 )
-FACADE = "from prefect import flow, task; from prefect.blocks.core import Block"
-NAMES = (
-    "from prefect_ruddr import RuddrCredentials, StageUpdate, StageReport, apply_stage_updates,"
-    " undo_stage_updates, apply_stage_file, update_opportunity_stage, aupdate_opportunity_stage,"
-    " read_stage_updates, stage_rows, StageUpdatesFailed"
-)
-IMPORTS = 15
-"""How often each import is measured."""
 
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "limit": Bench.at_the_limit,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.postgres import free_port, postgres
+from benchmarks.postgres import postgres
 from benchmarks.proxy import prefect_proxy
 from prefect_ruddr.sandbox import Sandbox
 
@@ -68,7 +69,7 @@ class Place:
     def __init__(self, home: Path, database_url: str | None) -> None:
         self._home = home
         self._database_url = database_url
-        self._port = free_port()
+        self._port = _free_port()
         self.api_url = f"http://127.0.0.1:{self._port}/api"
 
     @contextmanager
@@ -181,20 +182,16 @@ class Place:
         return client
 
     def _environment(self) -> dict[str, str]:
-        database = self._database_url and {
-            "PREFECT_API_DATABASE_CONNECTION_URL": self._database_url
+        environment = os.environ | {
+            "DO_NOT_TRACK": "1",
+            "PREFECT_HOME": str(self._home),
+            "PREFECT_LOGGING_LEVEL": "WARNING",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
         }
-        return (
-            os.environ
-            | (database or {})
-            | {
-                "DO_NOT_TRACK": "1",
-                "PREFECT_HOME": str(self._home),
-                "PREFECT_LOGGING_LEVEL": "WARNING",
-                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-                "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
-            }
-        )
+        if self._database_url:
+            environment["PREFECT_API_DATABASE_CONNECTION_URL"] = self._database_url
+        return environment
 
 
 @contextmanager
@@ -206,7 +203,7 @@ def place(database: str) -> Iterator[Place]:
     """
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = stack.enter_context(postgres()) if database == "postgresql" else None
+        url = stack.enter_context(postgres(_free_port())) if database == "postgresql" else None
         yield stack.enter_context(Place(home, url).open())
 
 
@@ -229,6 +226,11 @@ def _result(client: subprocess.Popen[str]) -> dict[str, float]:
     result: dict[str, float] = json.loads(_expect(client, "result"))
     client.communicate()
     return result
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def _answers(url: str) -> bool:

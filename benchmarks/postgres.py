@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,8 +24,11 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """Run a server with an empty database on a free port of loopback.
+def postgres(port: int) -> Iterator[str]:
+    """Run a server with an empty database on loopback.
+
+    Args:
+        port: Where it listens.
 
     Yields:
         The URL of the database, as Prefect takes it.
@@ -36,7 +38,6 @@ def postgres() -> Iterator[str]:
         raise SystemExit("PostgreSQL is not installed: install it, or choose --database sqlite")
     # It refuses to be run by root.
     user = "nobody" if os.geteuid() == 0 else None
-    port = free_port()
     with tempfile.TemporaryDirectory() as home:
         if user:
             shutil.chown(home, user)
@@ -49,12 +50,6 @@ def postgres() -> Iterator[str]:
             yield f"postgresql+asyncpg://{SUPERUSER}@127.0.0.1:{port}/postgres"
         finally:
             _run([*control, "-m", "fast", "stop"], user)
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def _release(initdb: Path) -> list[int]:

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -40,7 +41,6 @@ class Lender:
     def __init__(self, client: SyncPrefectClient, name: str) -> None:
         self._client = client
         self._name = name
-        self._sent_at = 0.0
         self.asking_since: float | None = None
 
     def read(self, requests_per_second: float, burst: int) -> Limit:
@@ -66,28 +66,27 @@ class Lender:
         Raises:
             GlobalConcurrencyLimitError: The limit is missing.
         """
+        occupy = partial(
+            self._client.increment_concurrency_slots, [self._name], slots, "rate_limit"
+        )
         try:
-            leased = self._call(
-                lambda: self._client.increment_concurrency_slots([self._name], slots, "rate_limit")
-            )
+            asked_at, leased = self._call(lambda: (time.monotonic(), occupy()))
         except PrefectHTTPStatusError as error:
             if error.response.status_code in REFUSED:
                 return None
             raise
         if not leased.json():
             raise self._missing()
-        return self._sent_at
+        return asked_at
 
     def _call(self, call: Callable[[], T]) -> T:
         self.asking_since = time.monotonic()
         try:
             for wait in BUSY_WAITS:
-                self._sent_at = time.monotonic()
                 try:
                     return call()
                 except ServerBusy:
                     time.sleep(random.uniform(0, wait))  # noqa: S311
-            self._sent_at = time.monotonic()
             return call()
         finally:
             self.asking_since = None
