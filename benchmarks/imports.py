@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 FACADE = "from prefect import flow, task; from prefect.blocks.core import Block"
@@ -35,11 +34,10 @@ def measured(run: Run) -> Iterator[tuple[str, Sequence[str]]]:
         its CPU on top of Prefect as it is used.
     """
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in PROGRAMS}
-    with tempfile.TemporaryDirectory() as compiled:
-        for _ in range(1 + ROUNDS):
-            for name, code in PROGRAMS.items():
-                taken[name].append(_seconds(run, code, compiled))
-    # The first time everything is compiled, which an installation does once.
+    for _ in range(1 + ROUNDS):
+        for name, code in PROGRAMS.items():
+            taken[name].append(_seconds(run, code))
+    # The first time what is not compiled yet is compiled, which an installation does once.
     kinds = {name: list(zip(*figures[1:], strict=True)) for name, figures in taken.items()}
     for name, both in kinds.items():
         figures = [f"{of(kind):.3f}" for kind in both for of in (statistics.median, min)]
@@ -49,11 +47,9 @@ def measured(run: Run) -> Iterator[tuple[str, Sequence[str]]]:
         yield name, (*figures, f"{on_top * 100:+.1f} %")
 
 
-def _seconds(run: Run, code: str, compiled: str) -> tuple[float, float]:
+def _seconds(run: Run, code: str) -> tuple[float, float]:
     """Run a program in an interpreter of its own; return its CPU seconds and its seconds."""
-    # Whatever the environment says: without its bytecode Prefect takes twice the time.
-    code = f"import sys; sys.dont_write_bytecode = False; {code}"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = run([sys.executable, "-X", f"pycache_prefix={compiled}", "-c", code])
+    seconds = run([sys.executable, "-c", code])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, seconds

@@ -6,6 +6,7 @@ Each client is a process of its own, so that its time, CPU and memory are its ow
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import subprocess
@@ -85,6 +86,8 @@ class Place:
                 if server.poll() is not None:
                     raise RuntimeError((self._home / "server.log").read_text())
                 time.sleep(0.2)
+            # Once unmeasured, so that all is compiled, and the server has done the like before.
+            self.measure("flow_of_ours", 10, limit="warm-up")
             yield self
         finally:
             server.terminate()
@@ -119,7 +122,9 @@ class Place:
             prefect_proxy(self._port, delay) as proxy,
         ):
             ids = [str(stage["id"]) for stage in sandbox.stages][:updates]
-            shares = [ids[number::processes] for number in range(processes)]
+            # Next to each other, as the stages are that belong together.
+            size = math.ceil(updates / processes)
+            shares = [ids[first : first + size] for first in range(0, updates, size)]
             clients = [
                 self._start(job, share, sandbox.base_url, proxy.url, options) for share in shares
             ]
@@ -191,6 +196,9 @@ class Place:
         }
         if self._database_url:
             environment["PREFECT_API_DATABASE_CONNECTION_URL"] = self._database_url
+        # Compiled once, as in an installation, whatever the environment here says.
+        environment["PYTHONPYCACHEPREFIX"] = str(self._home / "bytecode")
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         return environment
 
 

@@ -19,7 +19,7 @@ from prefect_ruddr.errors import GlobalConcurrencyLimitError
 SLOTS_PER_REQUEST = 100
 """Prefect counts whole slots and drops the fraction at each grant; hundredths make that nothing."""
 
-LAG_SECONDS = 0.5
+LAG_SECONDS = 0.4
 """How long a request may take from its lease to its arrival at Ruddr.
 
 Prefect debits at the lease, Ruddr at the arrival. Requests that arrive in a window were leased in
@@ -44,7 +44,7 @@ class Limit(NamedTuple):
 def fitting_size(requests_per_second: float, burst: int) -> tuple[int, float]:
     """Return the `limit` and the `slot_decay_per_second` that suit a vendor's bucket.
 
-    Smaller than the bucket by what refills in half a second, or by half if it is a small one.
+    Smaller than the bucket by what refills during the lag, or by half if it is a small one.
     """
     margin = min(LAG_SECONDS * requests_per_second, burst / 2)
     size = max(1.0, burst - margin)

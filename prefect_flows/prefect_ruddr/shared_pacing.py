@@ -6,6 +6,7 @@ limit has plenty, the next few are leased before they are asked for.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -16,7 +17,7 @@ from functools import partial
 from typing import NamedTuple
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.leases import Room, ends_of_turns
+from prefect_ruddr.leases import FRESH_SECONDS, Room, ends_of_turns
 from prefect_ruddr.lending import Lender, lending
 from prefect_ruddr.log import run_logger
 
@@ -36,7 +37,7 @@ again for more than a minute."""
 RETRY_SECONDS = 30.0
 """After this time an API that was in trouble is tried again."""
 
-LOOK_UP_SECONDS = 0.1
+LOOK_UP_SECONDS = 0.02
 """How often those who wait for room look how many they are."""
 
 IDLE_SECONDS = 20.0
@@ -176,21 +177,22 @@ class SharedLimit:
         """Wait until there is room for all callers: those in flight will soon be back.
 
         The longer it takes, the fewer it has to be for, so who has waited longest comes first. And
-        for a share of them that chance sets, lest processes in a crowd all come at once.
+        for a share of them that chance sets, lest processes in a crowd all come at once. In a crowd
+        the limit is read while the last bit of the wait is still to come.
         """
         since = time.monotonic()
         share = random.uniform(0.5, 1) if room.is_crowded() else 1.0  # noqa: S311  # not a secret
         while True:
             patience = 1 - (time.monotonic() - since) / GATHER_SECONDS
             callers = min(self._wanted.callers, self._largest_lease)
-            needed = min(max(1.0, share * callers * patience), room.limit.size)
-            missing = needed - room.now()
-            if missing > 0:
-                time.sleep(min(missing / self._rate, LOOK_UP_SECONDS))
-            elif room.is_certain():
-                return
-            else:
+            needed = min(max(1.0, math.ceil(share * callers * patience)), room.limit.size)
+            wait = (needed - room.now()) / self._rate
+            if wait < FRESH_SECONDS and not room.is_certain():
                 room.look()
+            elif wait > 0:
+                time.sleep(min(wait, LOOK_UP_SECONDS))
+            else:
+                return
 
     def _demand(self) -> Demand | None:
         """Return what is needed as soon as something is; None if nothing was for long."""

@@ -55,10 +55,10 @@ both_colours = pytest.mark.parametrize(
 @pytest.mark.parametrize(
     ("rate", "burst", "size"),
     [
-        pytest.param(20.0, 60, (5000, 2000.0), id="the vendor's: half a second less than 60"),
+        pytest.param(20.0, 60, (5200, 2000.0), id="the vendor's: 0.4 s less than 60"),
         pytest.param(20.0, 10, (500, 2000.0), id="a small bucket: half of it"),
         pytest.param(20.0, 1, (100, 2000.0), id="no burst: one request must fit"),
-        pytest.param(0.5, 60, (5975, 50.0), id="a slow refill"),
+        pytest.param(0.5, 60, (5980, 50.0), id="a slow refill"),
     ],
 )
 def test_the_limit_is_a_little_smaller_than_the_bucket(
@@ -98,7 +98,7 @@ def test_a_limit_that_fits_neither_way_is_refused(limit: GlobalConcurrencyLimitR
     """The message says what it should be, and what sets it right."""
     with pytest.raises(
         GlobalConcurrencyLimitError,
-        match=r"'ruddr' .* set it to 5000 and 2000, as .*ensure_global_concurrency_limit",
+        match=r"'ruddr' .* set it to 5200 and 2000, as .*ensure_global_concurrency_limit",
     ):
         measured(limit, 20.0, 60)
 
@@ -112,7 +112,7 @@ def test_a_missing_limit_is_created(ensure: Callable[[str], None]) -> None:
     ensure(name)
 
     limit = read(name)
-    assert (limit.limit, limit.slot_decay_per_second, limit.active_slots) == (5000, 2000, 0)
+    assert (limit.limit, limit.slot_decay_per_second, limit.active_slots) == (5200, 2000, 0)
 
 
 @both_colours
@@ -145,7 +145,7 @@ def test_a_limit_that_is_not_right_is_corrected(limit: int, decay: float, active
     ensure_global_concurrency_limit(name)
 
     corrected = read(name)
-    assert (corrected.limit, corrected.slot_decay_per_second) == (5000, 2000)
+    assert (corrected.limit, corrected.slot_decay_per_second) == (5200, 2000)
     assert corrected.active
     assert corrected.active_slots > 0
 
@@ -163,4 +163,4 @@ def test_many_may_create_the_limit_at_once() -> None:
         for future in ensured:
             future.result()
 
-    assert read(name).limit == 5000
+    assert read(name).limit == 5200

@@ -31,7 +31,7 @@ def leases(draw: st.DrawFn) -> list[tuple[float, float, int, list[tuple[float, f
     turn = st.tuples(
         st.one_of(st.just(0.0), seconds), st.one_of(st.just(0.0), st.floats(0, SEND_SECONDS))
     )
-    lease = st.integers(1, 50).flatmap(
+    lease = st.integers(1, 52).flatmap(
         lambda turns: st.tuples(
             st.one_of(st.just(0.0), seconds),
             seconds,
@@ -43,8 +43,8 @@ def leases(draw: st.DrawFn) -> list[tuple[float, float, int, list[tuple[float, f
 
 
 @given(leases())
-@example([(0.0, 0.0, 50, [(0.0, 0.0)] * 50), (1.0, 0.0, 20, [(0.0, 0.0)] * 20)])
-@example([(0.0, 0.0, 50, [(0.9, 0.1), *[(0.0, 0.1)] * 49]), (2.5, 0.0, 50, [(0.0, 0.0)] * 50)])
+@example([(0.0, 0.0, 52, [(0.0, 0.0)] * 52), (1.0, 0.0, 20, [(0.0, 0.0)] * 20)])
+@example([(0.0, 0.0, 52, [(0.9, 0.1), *[(0.0, 0.1)] * 51]), (2.6, 0.0, 52, [(0.0, 0.0)] * 52)])
 def test_the_vendor_refuses_no_turn_that_is_taken_before_its_end(
     granted: list[tuple[float, float, int, list[tuple[float, float]]]],
 ) -> None:
@@ -72,11 +72,11 @@ def test_the_vendor_refuses_no_turn_that_is_taken_before_its_end(
 
 
 def test_a_lease_that_comes_late_melts_as_the_limit_refills() -> None:
-    """Of ten turns that reach their process after 0.65 s, the first 0.25 s' worth are lost."""
+    """Of ten turns that reach their process after 0.56 s, the first 0.26 s' worth are lost."""
     ends = ends_of_turns(10, 100.0, RATE)
 
-    assert sum(end > 100.65 for end in ends) == 4
-    assert sum(end > 100.30 for end in ends) == 10
+    assert sum(end > 100.56 for end in ends) == 4
+    assert sum(end > 100.25 for end in ends) == 10
 
 
 class Reading:
