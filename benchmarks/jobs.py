@@ -24,7 +24,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 from pydantic import SecretStr
 
-from benchmarks.place import API_KEY
+from benchmarks.place import API_KEY, UNLIMITED
 from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates
 from prefect_ruddr.applying import CONCURRENCY
 
@@ -35,14 +35,10 @@ PROBABILITY = 0.4321
 FUNCTION_BEGAN: list[float] = []
 """When the function of a flow began, by the monotonic clock."""
 
-UNLIMITED = {"requests_per_second": 1000.0, "burst": 10_000}
 
-
-def flow_of_ours(
-    base_url: str, ids: list[str], *, limit: str | None = None, unlimited: bool = False
-) -> Job:
+def flow_of_ours(base_url: str, ids: list[str], *, limit: str | None = None, **budget: Any) -> Job:
     """`apply_stage_updates`, with plan, checks, artifacts, events and a step for each change."""
-    credentials = _credentials(base_url, unlimited=unlimited, limit=limit)
+    credentials = _credentials(base_url, global_concurrency_limit=limit, **budget)
     if limit:
         credentials.ensure_global_concurrency_limit()
     updates = [StageUpdate(id=UUID(stage), probability=PROBABILITY) for stage in ids]
@@ -51,7 +47,7 @@ def flow_of_ours(
 
 def no_op_flow_of_ours(base_url: str, ids: list[str]) -> Job:
     """`apply_stage_updates` where every stage already holds what is wanted."""
-    credentials = _credentials(base_url, unlimited=True)
+    credentials = _credentials(base_url, **UNLIMITED)
     held = {stage.id: stage.is_active for stage in credentials.get_client().list_stages()}
     updates = [StageUpdate(id=UUID(stage), is_active=held[UUID(stage)]) for stage in ids]
     return partial(_noted(apply_stage_updates), credentials, updates)
@@ -59,7 +55,7 @@ def no_op_flow_of_ours(base_url: str, ids: list[str]) -> Job:
 
 def call_layer_of_ours(base_url: str, ids: list[str], *, threads: int = 1) -> Job:
     """The call layer without Prefect: pacing, retries and typed answers, for each PATCH."""
-    api = _credentials(base_url, unlimited=True).get_client()
+    api = _credentials(base_url, **UNLIMITED).get_client()
     updates = [StageUpdate(id=UUID(stage), probability=PROBABILITY) for stage in ids]
     api.workspace()
     return partial(_each, api.update_stage, updates, threads)
@@ -141,13 +137,8 @@ def _runner() -> Any:
     return ThreadPoolTaskRunner(max_workers=CONCURRENCY)
 
 
-def _credentials(
-    base_url: str, *, unlimited: bool = False, limit: str | None = None
-) -> RuddrCredentials:
-    pace: dict[str, Any] = UNLIMITED if unlimited else {}
-    return RuddrCredentials(
-        api_key=SecretStr(API_KEY), base_url=base_url, global_concurrency_limit=limit, **pace
-    )
+def _credentials(base_url: str, **options: Any) -> RuddrCredentials:
+    return RuddrCredentials(api_key=SecretStr(API_KEY), base_url=base_url, **options)
 
 
 def _client(base_url: str) -> httpx.Client:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,8 @@ from prefect_ruddr.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 API_KEY = "benchmark-key"
+UNLIMITED: Mapping[str, Any] = {"requests_per_second": 1000.0, "burst": 10_000}
+"""A budget that never keeps anybody waiting."""
 
 
 @dataclass(frozen=True)
