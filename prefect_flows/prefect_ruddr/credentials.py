@@ -17,6 +17,7 @@ from prefect_ruddr.global_limits import (
     ensure_global_concurrency_limit,
 )
 from prefect_ruddr.stages import Workspace
+from prefect_ruddr.wire import names_a_host
 
 if TYPE_CHECKING:
     from prefect_ruddr.api import RuddrApi
@@ -210,6 +211,8 @@ def _safe(base_url: str) -> str:
             f"base_url would send the key unencrypted to {host}: use https"
             " (plain http is for a sandbox on a loopback host)"
         )
+    if not names_a_host(base_url):
+        raise InvalidCredentials(f"base_url is not a URL: {host!r} cannot be the name of a host")
     path = url.path.rstrip("/")
     if not path.endswith("/workspace"):
         raise InvalidCredentials(

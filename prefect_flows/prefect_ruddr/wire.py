@@ -64,6 +64,14 @@ class Connection:
         return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 
+def names_a_host(url: str) -> bool:
+    """Tell whether the host in a URL can be one: for the client, and then for the resolver."""
+    try:
+        return bool(httpx.URL(url).raw_host.decode().encode("idna"))
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+
+
 def sync_client(connection: Connection) -> httpx.Client:
     """Return a client for threads; it may be shared by any number of them."""
     return _Client(connection)
