@@ -11,11 +11,9 @@ import atexit
 import os
 import threading
 from collections.abc import AsyncGenerator, Iterator
-from functools import cache, partial
+from functools import cache
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 from uuid import UUID
-
-import stamina
 
 from prefect_ruddr import answers, wire
 from prefect_ruddr.calls import WORKSPACE, Call, Client, Pages, get_call, update_call
@@ -58,12 +56,6 @@ class RuddrApi:
             connection.requests_per_second,
             connection.burst,
             connection.global_concurrency_limit,
-        )
-        self._retry_context = partial(
-            stamina.retry_context,
-            on=self._wait_before_next,
-            attempts=answers.ATTEMPTS,
-            timeout=None,
         )
         self._lock = threading.Lock()
         self._client: Client | None = None
@@ -127,9 +119,7 @@ class RuddrApi:
             return self._attempt(call, described, 1)
         except RuddrRequestError as error:
             first = error
-        # Most calls need none of stamina's bookkeeping, which takes longer than a turn in the
-        # budget: it learns of a call once that has failed, and counts this as the first attempt.
-        for attempt in self._retry_context():
+        for attempt in self._attempts_again():
             with attempt:
                 if attempt.num == 1:
                     raise first
@@ -142,12 +132,24 @@ class RuddrApi:
             return await self._aattempt(call, described, 1)
         except RuddrRequestError as error:
             first = error
-        async for attempt in self._retry_context():
+        async for attempt in self._attempts_again():
             with attempt:
                 if attempt.num == 1:
                     raise first
                 return await self._aattempt(call, described, attempt.num)
         raise AssertionError("the last attempt returns or raises")
+
+    def _attempts_again(self) -> Any:  # stamina does not export the type
+        """Return the attempts of a call that failed once, which counts as the first of them.
+
+        Most calls need neither stamina nor its bookkeeping, which takes longer than a turn in
+        the budget.
+        """
+        import stamina  # noqa: PLC0415
+
+        return stamina.retry_context(
+            on=self._wait_before_next, attempts=answers.ATTEMPTS, timeout=None
+        )
 
     def _attempt(self, call: Call[T], described: _Described, number: int) -> Answer[T]:
         client = self._sync_client()

@@ -25,7 +25,8 @@ LEASE_SECONDS = 0.5
 """A lease is at most what refills in this time: ten requests at 20 per second."""
 
 AHEAD_SECONDS = 0.2
-"""As many turns as were taken in this time are leased ahead of those who will ask for them."""
+"""Half the turns that were taken in this time are leased ahead of those who will ask for them:
+more might not be used before they end."""
 
 GATHER_SECONDS = 5.0
 """How long those who wait for room wait for all callers; after that they take what there is."""
@@ -131,7 +132,7 @@ class SharedLimit:
             return False
         turns.popleft()
         if not turns:
-            ahead = sum(now - before < AHEAD_SECONDS for before in taken)
+            ahead = math.ceil(sum(now - before < AHEAD_SECONDS for before in taken) / 2)
             self._wanted = self._wanted._replace(ahead=ahead)
             self._asked.notify()
         taken.append(now)
@@ -176,16 +177,17 @@ class SharedLimit:
     def _gather(self, room: Room) -> None:
         """Wait until there is room for all callers: those in flight will soon be back.
 
-        The longer it takes, the fewer it has to be for, so who has waited longest comes first. And
-        for a share of them that chance sets, lest processes in a crowd all come at once. In a crowd
-        the limit is read while the last bit of the wait is still to come.
+        The longer it takes, the fewer it has to be for, so who has waited longest comes first. In a
+        crowd it is for a share of the largest lease that chance sets, lest all processes come at
+        once, and the limit is read while the last bit of the wait is still to come.
         """
         since = time.monotonic()
         share = random.uniform(0.5, 1) if room.is_crowded() else 1.0  # noqa: S311  # not a secret
         while True:
             patience = 1 - (time.monotonic() - since) / GATHER_SECONDS
-            callers = min(self._wanted.callers, self._largest_lease)
-            needed = min(max(1.0, math.ceil(share * callers * patience)), room.limit.size)
+            callers = self._wanted.callers
+            turns = callers if callers < self._largest_lease else share * self._largest_lease
+            needed = min(max(1.0, math.ceil(turns * patience)), room.limit.size)
             wait = (needed - room.now()) / self._rate
             if wait < FRESH_SECONDS and not room.is_certain():
                 room.look()
