@@ -81,7 +81,7 @@ deploy: $(READY) ## Register the block type and the deployments with the Prefect
 	@echo '  start a worker    $(BIN)/prefect worker start --pool ruddr'
 
 .PHONY: bench
-bench: $(READY) ## Run the benchmarks (a few minutes)
+bench: $(READY) ## Run the benchmarks (a quarter of an hour)
 	@$(BIN)/python -m benchmarks
 
 .PHONY: clean

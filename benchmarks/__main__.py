@@ -90,15 +90,21 @@ class Bench:
             ("call layer, ours, 16 threads", "call_layer_of_ours", 5000, {"threads": 16}),
             ("plain httpx, 16 threads", "plain_httpx", 5000, {"threads": 16}),
         ]
+        taken: dict[str, list[Measured]] = {name: [] for name, *_ in jobs}
+        # In turn, as the machine is busier at one time than at another, and in turn the other way
+        # round, as it matters what was measured just before.
+        for number in range(self._rounds):
+            for name, job, updates, options in jobs[:: -1 if number % 2 else 1]:
+                taken[name].append(self._measure(job, updates, rate=None, **options))
         rows = []
-        for name, job, updates, options in jobs:
-            took = self._median(job, updates, rate=None, **options)
+        for name, _, updates, _ in jobs:
+            took = _median(taken[name])
             rows.append(
                 Row(
                     name,
                     (
                         f"{updates / took.seconds:.0f}",
-                        f"{took.cpu_seconds / updates * 1000:.2f}",
+                        f"{took.cpu_seconds / updates * 1000:.3f}",
                         f"{took.peak_megabytes:.0f}",
                     ),
                 )
@@ -191,11 +197,18 @@ class Bench:
         )
 
     def _median(self, job: str, updates: int, *, once: bool = False, **options: Any) -> Measured:
-        taken = []
-        for _ in range(1 if once else self._rounds):
-            taken.append(astuple(self._at.measure(job, updates, **options)))
-            print(".", end="", file=sys.stderr, flush=True)
-        return Measured(*(statistics.median(figures) for figures in zip(*taken, strict=True)))
+        rounds = 1 if once else self._rounds
+        return _median([self._measure(job, updates, **options) for _ in range(rounds)])
+
+    def _measure(self, job: str, updates: int, **options: Any) -> Measured:
+        taken = self._at.measure(job, updates, **options)
+        print(".", end="", file=sys.stderr, flush=True)
+        return taken
+
+
+def _median(taken: Sequence[Measured]) -> Measured:
+    rounds = (astuple(measured) for measured in taken)
+    return Measured(*(statistics.median(figures) for figures in zip(*rounds, strict=True)))
 
 
 LIMITED = (

@@ -165,7 +165,7 @@ class Place:
         """Wait until the server has recorded all task runs, some of which it does later."""
         recorded, before = self._completed_task_runs(), -1
         while recorded != before:
-            time.sleep(1)
+            time.sleep(2)
             recorded, before = self._completed_task_runs(), recorded
 
     def _completed_task_runs(self) -> int:
