@@ -81,7 +81,7 @@ deploy: $(READY) ## Register the block type and the deployments with the Prefect
 	@echo '  start a worker    $(BIN)/prefect worker start --pool ruddr'
 
 .PHONY: bench
-bench: $(READY) ## Run the benchmarks (a quarter of an hour)
+bench: $(READY) ## Run the benchmarks (some 18 minutes)
 	@$(BIN)/python -m benchmarks
 
 .PHONY: clean

@@ -12,7 +12,7 @@ import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple
 from importlib.metadata import version
 from itertools import count
@@ -30,6 +30,15 @@ class Row(NamedTuple):
 
     name: str
     figures: Sequence[object]
+
+
+class _Job(NamedTuple):
+    """A job of `benchmarks.jobs`: what a table calls it, its function, how many updates, how."""
+
+    name: str
+    function: str
+    updates: int
+    options: Mapping[str, Any] = {}
 
 
 class Bench:
@@ -82,38 +91,34 @@ class Bench:
 
     def no_limit(self) -> None:
         """What the work itself costs, without a limit on the server."""
-        jobs: list[tuple[str, str, int, dict[str, Any]]] = [
-            ("flow, ours", "flow_of_ours", 500, {**UNLIMITED}),
-            ("flow by hand, plain httpx", "flow_by_hand", 500, {}),
-            ("call layer, ours", "call_layer_of_ours", 5000, {}),
-            ("plain httpx", "plain_httpx", 5000, {}),
-            ("call layer, ours, 16 threads", "call_layer_of_ours", 5000, {"threads": 16}),
-            ("plain httpx, 16 threads", "plain_httpx", 5000, {"threads": 16}),
+        # Each job of ours, and beside it what it is compared with.
+        pairs: list[tuple[_Job, _Job]] = [
+            (
+                _Job("flow, ours", "flow_of_ours", 500, UNLIMITED),
+                _Job("flow by hand, plain httpx", "flow_by_hand", 500),
+            ),
+            (
+                _Job("call layer, ours", "call_layer_of_ours", 5000),
+                _Job("plain httpx", "plain_httpx", 5000),
+            ),
+            (
+                _Job("call layer, ours, 16 threads", "call_layer_of_ours", 5000, {"threads": 16}),
+                _Job("plain httpx, 16 threads", "plain_httpx", 5000, {"threads": 16}),
+            ),
         ]
-        taken: dict[str, list[Measured]] = {name: [] for name, *_ in jobs}
+        jobs = [job for pair in pairs for job in pair]
+        taken: dict[str, list[Measured]] = {job.name: [] for job in jobs}
         # In turn, as the machine is busier at one time than at another, and in turn the other way
         # round, as it matters what was measured just before.
         for number in range(self._rounds):
-            for name, job, updates, options in jobs[:: -1 if number % 2 else 1]:
-                taken[name].append(self._measure(job, updates, rate=None, **options))
-        rows = []
-        names = list(taken)
-        for position, (name, _, updates, _) in enumerate(jobs):
-            took = _median(taken[name])
-            # Beside each job of ours stands what it is compared with, in the same round.
-            rounds = zip(taken[name], taken[names[position | 1]], strict=True)
-            cpu = statistics.median(ours.cpu_seconds / its.cpu_seconds for ours, its in rounds)
-            rows.append(
-                Row(
-                    name,
-                    (
-                        f"{updates / took.seconds:.0f}",
-                        f"{took.cpu_seconds / updates * 1000:.3f}",
-                        f"{cpu:.2f}",
-                        f"{took.peak_megabytes:.0f}",
-                    ),
-                )
-            )
+            for job in jobs[:: -1 if number % 2 else 1]:
+                measured = self._measure(job.function, job.updates, rate=None, **job.options)
+                taken[job.name].append(measured)
+        rows = [
+            _cost(job, taken[job.name], taken[beside.name])
+            for ours, beside in pairs
+            for job in (ours, beside)
+        ]
         headings = ("", "updates/s", "CPU ms/update", "÷ by hand or plain", "peak MB")
         _table("No limit on the server", headings, rows)
 
@@ -204,7 +209,7 @@ class Bench:
 
     def _median(self, job: str, updates: int, *, once: bool = False, **options: Any) -> Measured:
         rounds = 1 if once else self._rounds
-        return _median([self._measure(job, updates, **options) for _ in range(rounds)])
+        return _medians([self._measure(job, updates, **options) for _ in range(rounds)])
 
     def _measure(self, job: str, updates: int, **options: Any) -> Measured:
         taken = self._at.measure(job, updates, **options)
@@ -212,9 +217,23 @@ class Bench:
         return taken
 
 
-def _median(taken: Sequence[Measured]) -> Measured:
+def _medians(taken: Sequence[Measured]) -> Measured:
     rounds = (astuple(measured) for measured in taken)
     return Measured(*(statistics.median(figures) for figures in zip(*rounds, strict=True)))
+
+
+def _cost(job: _Job, taken: Sequence[Measured], beside: Sequence[Measured]) -> Row:
+    took = _medians(taken)
+    # Within a round, where the machine was as busy for the one as for the other.
+    rounds = zip(taken, beside, strict=True)
+    cpu = statistics.median(one.cpu_seconds / other.cpu_seconds for one, other in rounds)
+    figures = (
+        f"{job.updates / took.seconds:.0f}",
+        f"{took.cpu_seconds / job.updates * 1000:.3f}",
+        f"{cpu:.2f}",
+        f"{took.peak_megabytes:.0f}",
+    )
+    return Row(job.name, figures)
 
 
 LIMITED = (

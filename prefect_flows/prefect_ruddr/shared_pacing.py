@@ -187,7 +187,7 @@ class SharedLimit:
             patience = 1 - (time.monotonic() - since) / GATHER_SECONDS
             callers = self._wanted.callers
             turns = callers if callers < self._largest_lease else share * self._largest_lease
-            needed = min(max(1.0, math.ceil(turns * patience)), room.limit.size)
+            needed = min(max(1, math.ceil(turns * patience)), room.limit.size)
             wait = (needed - room.now()) / self._rate
             if wait < FRESH_SECONDS and not room.is_certain():
                 room.look()
