@@ -69,17 +69,18 @@ def plain_httpx(base_url: str, ids: list[str], *, threads: int = 1) -> Job:
     return partial(_each, partial(_patch, client), ids, threads)
 
 
-def flow_by_hand(base_url: str, ids: list[str]) -> Job:
-    """The flow that people write: a task for each PATCH, mapped, on a shared client."""
-    client = _client(base_url)
+def flow_by_hand(base_url: str, ids: list[str], *, threads: int = CONCURRENCY) -> Job:
+    """The flow that people write: a task for each PATCH, mapped, on a client that they share."""
 
-    @task(cache_policy=NO_CACHE)
-    def update(stage: str) -> Any:
-        return _patch(client, stage)
-
-    @flow(task_runner=_runner())
+    @flow(task_runner=_runner(threads))
     def by_hand() -> None:
-        update.map(ids).result()
+        with _client(base_url) as client:
+
+            @task(cache_policy=NO_CACHE)
+            def update(stage: str) -> Any:
+                return _patch(client, stage)
+
+            update.map(ids).result()
 
     return _noted(by_hand)
 
@@ -140,8 +141,8 @@ def _noted(flow: Any) -> Callable[..., object]:
     return cast("Callable[..., object]", noted)
 
 
-def _runner() -> Any:
-    return ThreadPoolTaskRunner(max_workers=CONCURRENCY)
+def _runner(threads: int = CONCURRENCY) -> Any:
+    return ThreadPoolTaskRunner(max_workers=threads)
 
 
 def _credentials(base_url: str, **options: Any) -> RuddrCredentials:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from uuid import UUID
 
 from prefect.futures import PrefectFuture
@@ -22,8 +23,17 @@ from prefect_ruddr.stages import Stage
 from prefect_ruddr.steps import apply_stage_change
 
 CONCURRENCY = 16
-"""How many steps are under way at once: enough to keep 20 requests a second going when each
-takes 0.8 s, and how many may still be sent after one says that the rest would fail too."""
+"""How many steps are under way at once, at the most: enough to keep 20 requests a second going
+when each takes 0.8 s, and how many may still be sent after one says that the rest would fail
+too."""
+
+FEW = 4
+"""How many steps are under way at first. Where Ruddr answers at once they keep this process busy,
+and more would only get into each other's way."""
+
+SLOW_SECONDS = 0.02
+"""How long no step may end while this process is mostly idle, in seconds, before there are twice
+as many under way: it is answers that they wait for then."""
 
 FRESH_SECONDS = 60.0
 """How old a plan may be, in seconds, before its stages are read again."""
@@ -83,6 +93,8 @@ class _Steps:
         self._outcomes: dict[UUID, StageOutcome] = {}
         self._changes = {change.stage_id: change for change in plan.changes}
         self._stopped_by: BaseException | None = None
+        self._under_way = 0
+        self._most = min(FEW, CONCURRENCY)
 
     def run(self, live: Mapping[UUID, Stage]) -> dict[UUID, StageOutcome]:
         with Progress(len(self._plan.changes)) as progress:
@@ -95,28 +107,40 @@ class _Steps:
         return self._outcomes
 
     def _carry_out(self, live: Mapping[UUID, Stage], progress: Progress) -> None:
-        under_way = 0
         for stage_id, change in self._changes.items():
-            while under_way >= CONCURRENCY:
-                self._settle(progress)
-                under_way -= 1
+            self._make_room(progress)
             if self._stopped_by:
                 break
             # Quoted, as Prefect would otherwise search each for the futures of other tasks.
             future = apply_stage_change.submit(  # type: ignore[call-overload]  # it unwraps them
                 quote(self._ruddr_credentials), quote(change), quote(live.get(stage_id))
             )
+            self._under_way += 1
             future.add_done_callback(partial(self._ended, stage_id))
-            under_way += 1
-        for _ in range(under_way):
+        while self._under_way:
             self._settle(progress)
+
+    def _make_room(self, progress: Progress) -> None:
+        """Wait until another step may start: one has ended, or it is Ruddr that all wait for."""
+        while self._under_way >= self._most:
+            if self._most >= CONCURRENCY:
+                self._settle(progress)
+                continue
+            before = time.process_time()
+            in_time = self._settle(progress, SLOW_SECONDS)
+            if not in_time and time.process_time() - before < SLOW_SECONDS / 2:
+                self._most = min(2 * self._most, CONCURRENCY)
 
     def _ended(self, stage_id: UUID, future: PrefectFuture[StageOutcome]) -> None:
         self._done.put((stage_id, future))
 
-    def _settle(self, progress: Progress) -> None:
-        """Wait for one step to end, and take its outcome down."""
-        stage_id, future = self._done.get()
+    def _settle(self, progress: Progress, patience: float | None = None) -> bool:
+        """Wait for a step to end, and take its outcome down; tell whether one did in time."""
+        try:
+            stage_id, future = self._done.get(timeout=patience)
+        except Empty:
+            return False
+        self._under_way -= 1
         change = self._changes[stage_id]
         result = self._result(change, future)
         if isinstance(result, StageOutcome):
@@ -128,6 +152,7 @@ class _Steps:
             if isinstance(result, RuddrRequestError) and result.ends_run:
                 self._stopped_by = result
         progress.show(len(self._outcomes))
+        return True
 
     def _result(self, change: StageChange, future: PrefectFuture[StageOutcome]) -> object:
         try:

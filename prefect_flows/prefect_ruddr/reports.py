@@ -52,12 +52,13 @@ def publish_plan(plan: StagePlan, *, dry_run: bool) -> None:
     what = f"{_count(len(plan.changes), 'stage')} to change, {len(plan.unchanged)} unchanged"
     where = f" in workspace **{workspace.name}** (`{workspace.id}`)" if workspace else ""
     note = "A dry run: nothing is written." if dry_run else "Nothing was written before this."
+    metadata = plan_metadata(plan, dry_run=dry_run)
     publish(
         PLAN_KEY,
         "table",
         json.dumps(plan_rows(plan)),
-        f"### Plan `{plan.digest}`\n{what}{where}. {note}",
-        plan_metadata(plan, dry_run=dry_run),
+        f"### Plan `{metadata['digest']}`\n{what}{where}. {note}",
+        metadata,
     )
 
 

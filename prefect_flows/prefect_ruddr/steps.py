@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -80,6 +81,10 @@ def apply_stage_change(
     emit_updated(change)
     get_run_logger().info("%s: %s", change.stage_name, change_text(change.fields))
     return outcome
+
+
+# Prefect asks for it several times at each step, and each time it would be put together anew.
+apply_stage_change.fn.__signature__ = inspect.signature(apply_stage_change.fn)  # type: ignore[attr-defined]
 
 
 def _written(ruddr_credentials: RuddrCredentials, change: StageChange) -> StageOutcome:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates
+from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates, applying
+from prefect_ruddr.api import Answer, RuddrApi
 from prefect_ruddr.reports import PLAN_KEY
 from prefect_ruddr.sandbox import Sandbox
+from prefect_ruddr.stages import Stage
 
 from .records import eventually, methods, patches, recorded_steps, run, table
 
@@ -126,6 +129,38 @@ def test_no_updates_are_no_trouble(ruddr_credentials: RuddrCredentials, sandbox:
     assert ended.state.is_completed()
     assert ended.report.summary() == "no updates"
     assert sandbox.requests == []
+
+
+def test_where_ruddr_is_slow_sixteen_steps_wait_for_it_at_once() -> None:
+    """Few start, and soon as many as are allowed are on their way together."""
+    with Sandbox(stages=64, rate=None) as sandbox:
+        sandbox.fail_next(64, method="PATCH", delay=0.4)
+        updates = [{"id": s["id"], "description": f"About {s['id']}."} for s in sandbox.stages]
+        ended = run(apply_stage_updates, credentials(sandbox), updates)
+        assert ended.report.counts["updated"] == 64
+        arrived = [r.arrived for r in sandbox.requests if r.method == "PATCH"]
+    at_once = [sum(first <= other < first + 0.4 for other in arrived) for first in arrived]
+    assert max(at_once) == applying.CONCURRENCY
+
+
+def test_where_ruddr_is_quick_few_steps_are_under_way(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No thread is started beyond those that are of use."""
+    # However long this machine may stand still.
+    monkeypatch.setattr(applying, "SLOW_SECONDS", 60.0)
+    threads = set()
+    update_stage = RuddrApi.update_stage
+
+    def noted(api: RuddrApi, update: StageUpdate) -> Answer[Stage]:
+        threads.add(threading.get_ident())
+        return update_stage(api, update)
+
+    monkeypatch.setattr(RuddrApi, "update_stage", noted)
+    updates = [{"id": s["id"], "description": f"About {s['id']}."} for s in sandbox.stages]
+    ended = run(apply_stage_updates, ruddr_credentials, updates)
+    assert ended.report.counts["updated"] == len(updates) > applying.FEW
+    assert len(threads) <= applying.FEW
 
 
 @pytest.mark.long

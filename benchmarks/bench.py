@@ -1,0 +1,187 @@
+"""The benchmarks: what is measured, beside what, and how often."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from itertools import count
+from typing import Any, NamedTuple
+
+from benchmarks import imports
+from benchmarks.place import UNLIMITED, Measured, Place
+from benchmarks.tables import (
+    BURST,
+    COSTS,
+    GROWTH,
+    LIMITED,
+    RATE,
+    Row,
+    cost_row,
+    growth_row,
+    limited_row,
+    medians,
+    show,
+)
+
+_NUMBERS = count(1)
+
+
+class _Job(NamedTuple):
+    """A job of `benchmarks.jobs`: what a table calls it, its function, how many updates, how."""
+
+    name: str
+    function: str
+    updates: int
+    options: Mapping[str, Any] = {}
+
+
+class Bench:
+    """The benchmarks, over a number of rounds.
+
+    Args:
+        at: Where they take place.
+        rounds: How often each measurement is made.
+    """
+
+    def __init__(self, at: Place, rounds: int) -> None:
+        self._at = at
+        self._rounds = rounds
+
+    def at_the_limit(self) -> None:
+        """500 updates from one process at Ruddr's limit, and fewer with the usual idioms."""
+        show(
+            "20 updates a second, bursts of 60: one process",
+            LIMITED,
+            [
+                self._limited("ours, local budget", "flow_of_ours", 500),
+                self._limited("ours, shared budget", "flow_of_ours", 500, limit=_name()),
+                self._limited("task retries after a 429", "flow_with_retries", 500),
+                # Fewer: 500 take the better part of ten minutes.
+                self._limited("ours, shared budget", "flow_of_ours", 100, limit=_name()),
+                self._limited(
+                    "rate_limit in each task", "flow_with_rate_limit", 100, limit=_name()
+                ),
+            ],
+        )
+
+    def four_processes(self) -> None:
+        """500 updates from four processes that share one limit."""
+        far = "ours, Prefect's API 30 ms farther"
+        show(
+            "20 updates a second, bursts of 60: four processes, one shared limit",
+            LIMITED,
+            [
+                self._limited("ours", "flow_of_ours", 500, processes=4, limit=_name()),
+                self._limited(far, "flow_of_ours", 500, processes=4, delay=0.03, limit=_name()),
+                self._limited(
+                    "rate_limit in each task",
+                    "flow_with_rate_limit",
+                    100,
+                    processes=4,
+                    limit=_name(),
+                ),
+            ],
+        )
+
+    def no_limit(self) -> None:
+        """What the work itself costs, without a limit on the server."""
+        # Each job of ours, what it is compared with, and how else that can be done.
+        groups: list[list[_Job]] = [
+            [
+                _Job("flow, ours", "flow_of_ours", 500, UNLIMITED),
+                _Job("flow by hand, plain httpx", "flow_by_hand", 500),
+                _Job("flow by hand, 4 threads", "flow_by_hand", 500, {"threads": 4}),
+            ],
+            [
+                _Job("call layer, ours", "call_layer_of_ours", 5000),
+                _Job("plain httpx", "plain_httpx", 5000),
+            ],
+            [
+                _Job("call layer, ours, 16 threads", "call_layer_of_ours", 5000, {"threads": 16}),
+                _Job("plain httpx, 16 threads", "plain_httpx", 5000, {"threads": 16}),
+            ],
+        ]
+        jobs = [job for group in groups for job in group]
+        taken: dict[str, list[Measured]] = {job.name: [] for job in jobs}
+        # In turn, as the machine is busier at one time than at another, and in turn the other way
+        # round, as it matters what was measured just before.
+        for number in range(self._rounds):
+            for job in jobs[:: -1 if number % 2 else 1]:
+                measured = self._measure(job.function, job.updates, rate=None, **job.options)
+                taken[job.name].append(measured)
+        rows = [
+            cost_row(job.name, job.updates, taken[job.name], taken[group[1].name])
+            for group in groups
+            for job in group
+        ]
+        show("No limit on the server", COSTS, rows)
+
+    def growth(self) -> None:
+        """How time, memory and calls of Prefect's API grow with the updates.
+
+        Without a limit steps end faster than Prefect's client can send their events, which wait
+        in memory; at five times Ruddr's limit it still keeps up.
+        """
+        paced = {"requests_per_second": 5 * RATE, "burst": BURST}
+        runs = [("", updates, UNLIMITED) for updates in (10, 100, 1_000, 10_000)]
+        rows = []
+        for how, updates, budget in [*runs, (f", {5 * RATE:g} a second", 10_000, paced)]:
+            took = self._measure("flow_of_ours", updates, rate=None, **budget)
+            rows.append(growth_row(f"{updates:,} updates{how}", updates, took))
+        show("Growth, no limit on the server", GROWTH, rows)
+
+    def fixed_costs(self) -> None:
+        """What a run costs that changes nothing, and what starting costs."""
+        show(
+            "Imports, as a flow module makes them",
+            ("", "CPU s", "the least", "s", "the least", "CPU on top of Prefect as used"),
+            (Row(name, figures) for name, figures in imports.measured(self._at.run)),
+        )
+        no_op = self._median("no_op_flow_of_ours", 250, rate=None)
+        with tempfile.TemporaryDirectory() as home:
+            run = ["make", "run", f"RUN_HOME={home}"]
+            cold, warm = self._at.run(run), self._at.run(run)
+        show(
+            "Fixed costs",
+            ("", "figure"),
+            [
+                Row(
+                    "apply-stage-updates, 250 stages, nothing to do",
+                    (f"{no_op.whole_seconds:.2f} s",),
+                ),
+                Row("… reads sent", (no_op.reads,)),
+                Row("… PATCHes sent", (no_op.patches,)),
+                Row("make run, no database yet", (f"{cold:.1f} s",)),
+                Row("make run, again", (f"{warm:.1f} s",)),
+            ],
+        )
+
+    def forty_changes(self) -> None:
+        """The common case: a plan of 40 changes, from the start of the flow to the last PATCH."""
+        ours = self._median("flow_of_ours", 40)
+        floor = self._median("plain_httpx", 40)
+        show(
+            "40 changes at Ruddr's limit, to the last PATCH",
+            ("", "seconds"),
+            [
+                Row("ours: read, plan, publish, write", (f"{ours.seconds:.3f}",)),
+                Row("plain httpx, one after the other", (f"{floor.seconds:.3f}",)),
+            ],
+        )
+
+    def _limited(self, name: str, job: str, updates: int, **options: Any) -> Row:
+        return limited_row(name, updates, self._median(job, updates, rate=RATE, **options))
+
+    def _median(self, job: str, updates: int, **options: Any) -> Measured:
+        return medians([self._measure(job, updates, **options) for _ in range(self._rounds)])
+
+    def _measure(self, job: str, updates: int, **options: Any) -> Measured:
+        taken = self._at.measure(job, updates, **options)
+        print(".", end="", file=sys.stderr, flush=True)
+        return taken
+
+
+def _name() -> str:
+    """Return the name of a limit that was not used before."""
+    return f"benchmark-{next(_NUMBERS)}"
