@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import TypeAlias
 from uuid import UUID
 
 from prefect.futures import PrefectFuture
@@ -37,6 +38,8 @@ as many under way: it is answers that they wait for then."""
 
 FRESH_SECONDS = 60.0
 """How old a plan may be, in seconds, before its stages are read again."""
+
+_Future: TypeAlias = PrefectFuture[int | StageOutcome]
 
 
 def apply_plan(
@@ -89,7 +92,7 @@ class _Steps:
     def __init__(self, ruddr_credentials: RuddrCredentials, plan: StagePlan) -> None:
         self._ruddr_credentials = ruddr_credentials
         self._plan = plan
-        self._done: SimpleQueue[tuple[UUID, PrefectFuture[StageOutcome]]] = SimpleQueue()
+        self._done: SimpleQueue[tuple[UUID, _Future]] = SimpleQueue()
         self._outcomes: dict[UUID, StageOutcome] = {}
         self._changes = {change.stage_id: change for change in plan.changes}
         self._stopped_by: BaseException | None = None
@@ -131,7 +134,7 @@ class _Steps:
             if not in_time and time.process_time() - before < SLOW_SECONDS / 2:
                 self._most = min(2 * self._most, CONCURRENCY)
 
-    def _ended(self, stage_id: UUID, future: PrefectFuture[StageOutcome]) -> None:
+    def _ended(self, stage_id: UUID, future: _Future) -> None:
         self._done.put((stage_id, future))
 
     def _settle(self, progress: Progress, patience: float | None = None) -> bool:
@@ -143,7 +146,9 @@ class _Steps:
         self._under_way -= 1
         change = self._changes[stage_id]
         result = self._result(change, future)
-        if isinstance(result, StageOutcome):
+        if isinstance(result, int):
+            self._outcomes[stage_id] = StageOutcome.sent(change, "updated", attempts=result)
+        elif isinstance(result, StageOutcome):
             self._outcomes[stage_id] = result
         elif isinstance(result, StageEdited):
             self._outcomes[stage_id] = StageOutcome.of(change, "conflict", str(result))
@@ -154,7 +159,7 @@ class _Steps:
         progress.show(len(self._outcomes))
         return True
 
-    def _result(self, change: StageChange, future: PrefectFuture[StageOutcome]) -> object:
+    def _result(self, change: StageChange, future: _Future) -> object:
         try:
             future.wait()
             data = future.state.data
