@@ -9,13 +9,11 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from benchmarks import imports
-from benchmarks.place import UNLIMITED, Measured, Place
+from benchmarks.place import BURST, RATE, UNLIMITED, Measured, Place
 from benchmarks.tables import (
-    BURST,
     COSTS,
     GROWTH,
     LIMITED,
-    RATE,
     Row,
     cost_row,
     growth_row,

@@ -25,7 +25,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 from pydantic import SecretStr
 
-from benchmarks.place import API_KEY, UNLIMITED
+from benchmarks.place import API_KEY, BURST, RATE, UNLIMITED
 from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates
 from prefect_ruddr.applying import CONCURRENCY
 
@@ -88,7 +88,7 @@ def flow_by_hand(base_url: str, ids: list[str], *, threads: int = CONCURRENCY) -
 def flow_with_rate_limit(base_url: str, ids: list[str], *, limit: str) -> Job:
     """The idiom of Prefect's documentation: `rate_limit` in each task."""
     with get_client(sync_client=True) as prefect:
-        wanted = GlobalConcurrencyLimitCreate(name=limit, limit=60, slot_decay_per_second=20)
+        wanted = GlobalConcurrencyLimitCreate(name=limit, limit=BURST, slot_decay_per_second=RATE)
         with contextlib.suppress(ObjectAlreadyExists):
             prefect.create_global_concurrency_limit(wanted)
     client = _client(base_url)

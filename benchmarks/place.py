@@ -27,6 +27,8 @@ from prefect_ruddr.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 API_KEY = "benchmark-key"
+RATE, BURST = 20.0, 60
+"""Ruddr's limit for a workspace: requests a second, and at once."""
 UNLIMITED: Mapping[str, Any] = {"requests_per_second": 1000.0, "burst": 10_000}
 """A budget that never keeps anybody waiting."""
 
@@ -102,7 +104,7 @@ class Place:
         *,
         processes: int = 1,
         stages: int | None = None,
-        rate: float | None = 20.0,
+        rate: float | None = RATE,
         delay: float = 0.0,
         **options: Any,
     ) -> Measured:

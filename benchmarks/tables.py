@@ -7,10 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from typing import NamedTuple
 
-from benchmarks.place import Measured
-
-RATE, BURST = 20.0, 60
-"""Ruddr's limit for a workspace: requests a second, and at once."""
+from benchmarks.place import BURST, RATE, Measured
 
 LIMITED = (
     "",

@@ -126,11 +126,9 @@ class _Steps:
     def _make_room(self, progress: Progress) -> None:
         """Wait until another step may start: one has ended, or it is Ruddr that all wait for."""
         while self._under_way >= self._most:
-            if self._most >= CONCURRENCY:
-                self._settle(progress)
-                continue
+            patience = SLOW_SECONDS if self._most < CONCURRENCY else None
             before = time.process_time()
-            in_time = self._settle(progress, SLOW_SECONDS)
+            in_time = self._settle(progress, patience)
             if not in_time and time.process_time() - before < SLOW_SECONDS / 2:
                 self._most = min(2 * self._most, CONCURRENCY)
 

@@ -69,7 +69,7 @@ def apply_rows(
         plan = _plan(ruddr_credentials, judged, live)
         ledger.settle(StageOutcome.unchanged(live[stage_id]) for stage_id in plan.unchanged)
         ledger.plan(plan.changes)
-        del live  # 1.5 kB for each stage, and writing may take long.
+        del live  # Not kept while writing, which may take long: 1.5 kB for each stage.
         publish_plan(plan, dry_run=dry_run)
         if not dry_run:
             ledger.settle(_written(ruddr_credentials, plan, question))
@@ -104,7 +104,7 @@ def take_back(
             require_workspace(ruddr_credentials, back)
         live = read_stages(ruddr_credentials, [change.stage_id for change in back.changes])
         due = [change for change in back.changes if _is_due(change, live, ledger)]
-        del live  # As above.
+        del live  # Not kept while writing, which may take long.
         plan = back.model_copy(update={"changes": tuple(due), "created_at": datetime.now(UTC)})
         publish_plan(plan, dry_run=dry_run)
         if not dry_run:
