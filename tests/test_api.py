@@ -147,6 +147,17 @@ def test_a_stage_is_read_as_it_is_now(
     assert call(ruddr_credentials, "get_stage", ID).name == "Haggling"
 
 
+def test_a_cookie_is_not_sent_back(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, call: Call
+) -> None:
+    """The key says who asks; what was answered before has no say in a request."""
+    page = {"results": sandbox.stages[:1], "hasMore": True}
+    sandbox.fail_next(body=page, headers={"Set-Cookie": "affinity=node-1; Path=/"})
+    call(ruddr_credentials, "list_stages")
+    first, second = sandbox.requests
+    assert first.headers == second.headers
+
+
 @pytest.mark.parametrize("text", ["..", "../..", "", f"{EXAMPLE_STAGE_ID}?x", "a/b"])
 def test_what_is_no_id_never_reaches_the_wire(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, call: Call, text: str
