@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -61,6 +62,14 @@ left_open = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
     "ignore:unclosed <socket:ResourceWarning",
 )
+
+
+@pytest.fixture(autouse=True)
+def _swept_up() -> Iterator[None]:
+    """What a test leaves open is found by that test, which expects it, and not by a later one."""
+    yield
+    gc.collect()
+
 
 ASYNC_PARENTS = [
     pytest.param(async_etl, id="async", marks=left_open),
