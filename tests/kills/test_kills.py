@@ -22,6 +22,7 @@ from prefect_ruddr.reports import OUTCOMES_KEY, PLAN_KEY
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 from runs.conftest import OnRequest
 from runs.records import Ended, artifacts, flow_runs_named, patches, run
+from runs.updates import updates_of
 
 STAGES = 60
 
@@ -110,10 +111,6 @@ def killed(
     assert artifacts(UUID(flow_run["id"]), OUTCOMES_KEY) == []
     sandbox.clear_faults()
     return UUID(flow_run["id"])
-
-
-def updates_of(sandbox: Sandbox) -> list[dict[str, Any]]:
-    return [{"id": stage["id"], "description": f"{stage['id']}."} for stage in sandbox.stages]
 
 
 @pytest.mark.usefixtures("prefect_api")

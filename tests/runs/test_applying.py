@@ -15,6 +15,7 @@ from prefect_ruddr.sandbox import Sandbox
 from prefect_ruddr.stages import Stage
 
 from .records import eventually, methods, patches, recorded_steps, run, table
+from .updates import updates_of
 
 
 def credentials(sandbox: Sandbox) -> RuddrCredentials:
@@ -25,11 +26,6 @@ def credentials(sandbox: Sandbox) -> RuddrCredentials:
         requests_per_second=1000,
         burst=1000,
     )
-
-
-def descriptions_for(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """Return an update of each stage's description, none like another."""
-    return [{"id": s["id"], "description": f"About {s['id']}."} for s in sandbox.stages]
 
 
 def test_only_the_fields_that_differ_are_sent_and_once_is_enough(
@@ -140,7 +136,7 @@ def test_where_ruddr_is_slow_sixteen_steps_wait_for_it_at_once() -> None:
     """Few start, and soon as many as are allowed are on their way together."""
     with Sandbox(stages=64, rate=None) as sandbox:
         sandbox.fail_next(64, method="PATCH", delay=0.4)
-        updates = descriptions_for(sandbox)
+        updates = updates_of(sandbox)
         ended = run(apply_stage_updates, credentials(sandbox), updates)
         assert ended.report.counts["updated"] == 64
         arrived = [r.arrived for r in sandbox.requests if r.method == "PATCH"]
@@ -162,7 +158,7 @@ def test_where_ruddr_is_quick_few_steps_are_under_way(
         return update_stage(api, update)
 
     monkeypatch.setattr(RuddrApi, "update_stage", noted)
-    updates = descriptions_for(sandbox)
+    updates = updates_of(sandbox)
     ended = run(apply_stage_updates, ruddr_credentials, updates)
     assert ended.report.counts["updated"] == len(updates) > applying.FEW
     assert len(threads) <= applying.FEW
@@ -172,7 +168,7 @@ def test_where_ruddr_is_quick_few_steps_are_under_way(
 def test_a_thousand_updates_in_one_run() -> None:
     """Each is sent once, each is accounted for, each is a task run in Prefect."""
     with Sandbox(stages=1000, rate=None) as sandbox:
-        updates = descriptions_for(sandbox)
+        updates = updates_of(sandbox)
         ended = run(apply_stage_updates, credentials(sandbox), updates)
         assert ended.state.is_completed()
         assert ended.report.counts["updated"] == 1000

@@ -23,6 +23,7 @@ from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import OnRequest
 from .records import methods, patches, run
+from .updates import updates_of
 
 OTHER_WORKSPACE = Workspace(id="0d0f9f5e-2c1b-4bb0-9f0b-6f5a8a7f1c22", name="Acme Labs")
 
@@ -82,8 +83,7 @@ def test_an_old_plan_is_read_again_once(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
     """One page and the workspace before planning, the same before writing: not once per stage."""
-    updates = [{"id": stage["id"], "description": "New."} for stage in sandbox.stages]
-    ended = run(apply_stage_updates, ruddr_credentials, updates)
+    ended = run(apply_stage_updates, ruddr_credentials, updates_of(sandbox))
     assert ended.state.is_completed()
     assert methods(sandbox) == {"GET": 4, "PATCH": 18}
 
@@ -92,8 +92,7 @@ def test_a_fresh_plan_is_not_read_again(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
     """What was read a moment ago is good enough."""
-    updates = [{"id": stage["id"], "description": "New."} for stage in sandbox.stages]
-    run(apply_stage_updates, ruddr_credentials, updates)
+    run(apply_stage_updates, ruddr_credentials, updates_of(sandbox))
     assert methods(sandbox) == {"GET": 2, "PATCH": 18}
 
 

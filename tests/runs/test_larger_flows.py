@@ -22,6 +22,7 @@ from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import ALWAYS, Ask, OnRequest
 from .records import artifacts, methods, patches, run
+from .updates import updates_of
 
 Updates = list[dict[str, Any]]
 
@@ -77,17 +78,13 @@ ASYNC_PARENTS = [
 ]
 
 
-def updates_of(sandbox: Sandbox) -> Updates:
-    return [{"id": stage["id"], "description": f"{stage['id']}."} for stage in sandbox.stages]
-
-
 @pytest.mark.parametrize("parent", [pytest.param(etl, id="sync"), *ASYNC_PARENTS])
 def test_a_larger_flow_applies_and_takes_back(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, parent: Any
 ) -> None:
     """The report comes back to the parent, with the id of the subflow's run for an undo."""
     before = sandbox.stages
-    ended = run(parent, ruddr_credentials, updates_of(sandbox)[:4])
+    ended = run(parent, ruddr_credentials, updates_of(sandbox, 4))
     assert ended.outcomes == ["updated"] * 4
     subflow_run_id = ended.report.flow_run_id
     assert subflow_run_id

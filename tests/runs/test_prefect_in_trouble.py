@@ -10,17 +10,10 @@ import pytest
 from prefect_ruddr import RuddrCredentials, apply_stage_updates, progress, runs
 from prefect_ruddr.sandbox import Sandbox
 
+from .records import methods
+from .updates import updates_of
+
 pytestmark = pytest.mark.usefixtures("prefect_api")
-
-
-def wanted(sandbox: Sandbox) -> list[dict[str, object]]:
-    """Return an update that differs for every stage."""
-    return [{"id": stage["id"], "probability": 0.4321} for stage in sandbox.stages]
-
-
-def patches(sandbox: Sandbox) -> int:
-    """Count the PATCHes that arrived."""
-    return sum(request.method == "PATCH" for request in sandbox.requests)
 
 
 def test_a_progress_that_cannot_be_shown_does_not_hold_up_the_writes(
@@ -36,11 +29,11 @@ def test_a_progress_that_cannot_be_shown_does_not_hold_up_the_writes(
     monkeypatch.setattr(progress, "publish", owed)
     monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.1)
     try:
-        report = apply_stage_updates(ruddr_credentials, wanted(sandbox))
+        report = apply_stage_updates(ruddr_credentials, updates_of(sandbox))
         assert not answered.is_set()
     finally:
         answered.set()
-    assert report.counts["updated"] == patches(sandbox) == len(sandbox.stages)
+    assert report.counts["updated"] == methods(sandbox)["PATCH"] == len(sandbox.stages)
 
 
 def test_a_progress_that_is_refused_is_a_warning(
@@ -55,7 +48,7 @@ def test_a_progress_that_is_refused_is_a_warning(
         raise RuntimeError("503 from Prefect")
 
     monkeypatch.setattr(progress, "publish", refused)
-    assert apply_stage_updates(ruddr_credentials, wanted(sandbox)).succeeded
+    assert apply_stage_updates(ruddr_credentials, updates_of(sandbox)).succeeded
     assert "The progress of this run is not shown: 503 from Prefect" in caplog.text
 
 
@@ -71,6 +64,6 @@ def test_outcomes_that_cannot_be_published_are_returned_all_the_same(
         raise RuntimeError("503 from Prefect")
 
     monkeypatch.setattr(runs, "publish_outcomes", refused)
-    report = apply_stage_updates(ruddr_credentials, wanted(sandbox))
+    report = apply_stage_updates(ruddr_credentials, updates_of(sandbox))
     assert report.counts["updated"] == len(sandbox.stages)
     assert "The outcomes are not shown in Prefect: 503 from Prefect" in caplog.text

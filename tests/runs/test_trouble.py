@@ -15,6 +15,7 @@ from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import OnRequest
 from .records import eventually, logs, methods, patches, run
+from .updates import updates_of
 
 ENDINGS = pytest.mark.parametrize(
     ("status", "advice"),
@@ -24,10 +25,6 @@ ENDINGS = pytest.mark.parametrize(
         pytest.param(423, "administrator to enable API access", id="423"),
     ],
 )
-
-
-def updates_of(sandbox: Sandbox, count: int | None = None) -> list[dict[str, Any]]:
-    return [{"id": s["id"], "description": f"{s['id']}."} for s in sandbox.stages[:count]]
 
 
 @pytest.fixture
