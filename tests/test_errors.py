@@ -15,6 +15,7 @@ import pytest
 
 from prefect_ruddr import answers, errors
 from prefect_ruddr.errors import InvalidStageUpdates, RuddrError, RuddrRequestError
+from prefect_ruddr.texts import LONGEST_TEXT
 
 ID = UUID("a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19")
 
@@ -141,7 +142,7 @@ def test_an_error_of_a_request_is_one_line_of_bounded_length(
     """Whatever the server says: a log line stays a line, and a state message a message."""
     hostile = "<p>\r\n\u2028\x85\x0b" + "x\n" * 10**4
     error = kind(hostile, errors=[hostile] * 1000)
-    assert len(error.message) == errors.LONGEST_TEXT
+    assert len(error.message) == LONGEST_TEXT
     assert len(error.errors) == errors.MOST_TEXTS
     assert len(str(error).splitlines()) == 1
     assert len(pickle.dumps(error)) < 15_000

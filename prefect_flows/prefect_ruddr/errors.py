@@ -35,16 +35,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from decimal import Decimal
-from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
+from prefect_ruddr.texts import bounded
+
 if TYPE_CHECKING:
     from prefect_ruddr.outcomes import StageReport
-
-LONGEST_TEXT = 500
-"""How many characters of a text from the server an error keeps."""
 
 MOST_TEXTS = 20
 """How many of the server's `errors` an error keeps."""
@@ -266,24 +263,6 @@ class ServerError(ErrorResponse):
     """500, 502, 503 or 504: trouble at the server or at what stands in front of it."""
 
     retryable = True
-
-
-def bounded(text: str) -> str:
-    """Return the text on one line, cut to 500 characters that can be shown and stored."""
-    line = " ".join(text.split())
-    cut = line if len(line) <= LONGEST_TEXT else f"{line[: LONGEST_TEXT - 1]}…"
-    # A database refuses a NUL, and an encoder half a character; a terminal obeys an escape.
-    return cut if cut.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in cut)
-
-
-def shown(value: Any) -> str:
-    """Return a value as an error shows it: at most 80 characters, and how many there were."""
-    # The text of a number, not Decimal('1.5') or np.float64(1.5).
-    text = bounded(str(value) if isinstance(value, Real | Decimal) else repr(value))
-    if len(text) <= 80:
-        return text
-    length = f" ({len(value)} characters)" if isinstance(value, str) else ""
-    return f"{text[:60]}…{length}"
 
 
 def _restored(

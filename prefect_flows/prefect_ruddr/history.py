@@ -13,10 +13,11 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import Artifact
 
-from prefect_ruddr.errors import PlanNotFound, bounded
+from prefect_ruddr.errors import PlanNotFound
 from prefect_ruddr.plans import FieldChange, StageChange, StagePlan, merged
 from prefect_ruddr.reports import OUTCOMES_KEY, PLAN_KEY
 from prefect_ruddr.stages import Workspace
+from prefect_ruddr.texts import bounded
 
 _WRITTEN = {"updated", "failed"}
 

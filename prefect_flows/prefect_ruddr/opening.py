@@ -15,7 +15,8 @@ from typing import IO, Literal, TypeAlias
 import fsspec  # type: ignore[import-untyped]
 from fsspec.utils import infer_compression  # type: ignore[import-untyped]
 
-from prefect_ruddr.errors import InvalidStageUpdates, SourceUnreadable, bounded
+from prefect_ruddr.errors import InvalidStageUpdates, SourceUnreadable
+from prefect_ruddr.texts import bounded
 
 SourceFormat: TypeAlias = Literal["csv", "jsonl", "parquet"]
 """What a file of updates may be: CSV, JSON Lines, or Parquet."""

@@ -15,6 +15,7 @@ from prefect.runtime import flow_run
 from prefect_ruddr.outcomes import StageOutcome, StageReport
 from prefect_ruddr.plans import FieldChange, StageChange, StagePlan
 from prefect_ruddr.stages import FieldValue
+from prefect_ruddr.texts import count
 
 PLAN_KEY = "ruddr-stage-plan"
 OUTCOMES_KEY = "ruddr-stage-outcomes"
@@ -49,7 +50,7 @@ def publish_plan(plan: StagePlan, *, dry_run: bool) -> None:
     It is what a person reads before anything is written, and what an undo loads.
     """
     workspace = plan.workspace
-    what = f"{_count(len(plan.changes), 'stage')} to change, {len(plan.unchanged)} unchanged"
+    what = f"{count(len(plan.changes), 'stage')} to change, {len(plan.unchanged)} unchanged"
     where = f" in workspace **{workspace.name}** (`{workspace.id}`)" if workspace else ""
     note = "A dry run: nothing is written." if dry_run else "Nothing was written before this."
     metadata = plan_metadata(plan, dry_run=dry_run)
@@ -231,7 +232,7 @@ def _verdict(report: StageReport) -> str:
     if report.succeeded:
         return "Every stage holds what was asked for."
     retryable = sum(outcome.retryable for outcome in report.outcomes)
-    again = f" {_count(retryable, 'update')} may succeed when run again." if retryable else ""
+    again = f" {count(retryable, 'update')} may succeed when run again." if retryable else ""
     return f"**Not every stage holds what was asked for.**{again}"
 
 
@@ -250,10 +251,6 @@ def _short(value: FieldValue) -> str:
 
 def _cell(value: object) -> str:
     return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _and_more(listed: list[Any]) -> list[str]:

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StrictBool, StrictStr
 
-from prefect_ruddr.errors import InvalidStageUpdates, shown
+from prefect_ruddr.errors import InvalidStageUpdates
+from prefect_ruddr.texts import shown
 
 StageStatus: TypeAlias = Literal["open", "won", "lost"]
 """Whether opportunities at a stage are still open, or closed as won or as lost."""

@@ -27,8 +27,9 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
-from prefect_ruddr.errors import InvalidStageUpdates, shown
+from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.stages import FIELD_NAMES, FieldName, FieldValue, StageStatus, plain_value
+from prefect_ruddr.texts import shown
 
 MAX_NAME_LENGTH = 255
 MAX_DESCRIPTION_LENGTH = 5000
