@@ -7,24 +7,23 @@ budget, and a typed error for each way a call can end.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import os
+import logging
 import threading
-from collections.abc import AsyncGenerator, Iterator
-from functools import cache
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 from prefect_ruddr import answers, wire
+from prefect_ruddr.budget import RequestBudget
 from prefect_ruddr.calls import WORKSPACE, Call, Client, Pages, get_call, update_call
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
-from prefect_ruddr.log import run_logger
-from prefect_ruddr.pacing import request_budget
 from prefect_ruddr.stages import Stage, Workspace
 from prefect_ruddr.updates import StageUpdate
 from prefect_ruddr.wire import Connection
 
 T = TypeVar("T")
+
+Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 _UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, RecursionError)
 
@@ -47,16 +46,16 @@ class RuddrApi:
 
     Args:
         connection: Where the workspace is, and the key to it.
+        budget: The workspace's request budget.
+        logger: Where a further attempt is told.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(
+        self, connection: Connection, budget: RequestBudget, logger: Callable[[], Logger]
+    ) -> None:
         self._connection = connection
-        self._budget = request_budget(
-            connection.fingerprint,
-            connection.requests_per_second,
-            connection.burst,
-            connection.global_concurrency_limit,
-        )
+        self._budget = budget
+        self._logger = logger
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._async_clients: dict[
@@ -172,7 +171,7 @@ class RuddrApi:
             return False
         if isinstance(error, TooManyRequests):
             self._budget.slow_down(wait)
-        run_logger().warning(
+        self._logger().warning(
             "Attempt %d of %d failed, the next is in %.1f s: %s",
             error.attempts,
             answers.ATTEMPTS,
@@ -215,23 +214,6 @@ class RuddrApi:
         """Close the connections that threads share."""
         if self._client is not None:
             self._client.get_httpx_client().close()
-
-
-def ruddr_api(connection: Connection) -> RuddrApi:
-    """Return the one `RuddrApi` of this process for a connection."""
-    with _MAKING:
-        return _ruddr_api(connection, os.getpid())
-
-
-_MAKING = threading.Lock()
-
-
-@cache
-def _ruddr_api(connection: Connection, process: int) -> RuddrApi:  # noqa: ARG001
-    # By process: a forked child must not write into its parent's sockets.
-    api = RuddrApi(connection)
-    atexit.register(api.close)
-    return api
 
 
 class _Described:

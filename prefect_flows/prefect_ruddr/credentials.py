@@ -135,7 +135,7 @@ class RuddrCredentials(Block):
     def get_client(self) -> RuddrApi:
         """Return the calls of this workspace; all of a process share one pool and one budget."""
         # Only a process that asks Ruddr for something pays for the client and the retries.
-        from prefect_ruddr.api import ruddr_api  # noqa: PLC0415
+        from prefect_ruddr.clients import ruddr_api  # noqa: PLC0415
         from prefect_ruddr.wire import Connection  # noqa: PLC0415
 
         return ruddr_api(

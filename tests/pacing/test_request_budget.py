@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from prefect_ruddr import budget as budget_module
-from prefect_ruddr.pacing import RequestBudget, request_budget
+from prefect_ruddr.budget import RequestBudget
+from prefect_ruddr.clients import request_budget
 
 from .manual_clock import ManualClock, timekeepers
 

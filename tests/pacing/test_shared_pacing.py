@@ -17,10 +17,10 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_ruddr import shared_pacing
+from prefect_ruddr.budget import RequestBudget
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
 from prefect_ruddr.global_limits import ensure_global_concurrency_limit
 from prefect_ruddr.lending import Lender
-from prefect_ruddr.pacing import RequestBudget
 from prefect_ruddr.shared_pacing import SharedLimit
 
 from .judge import delayed, serving, silent, unavailable_at_first

@@ -1,16 +1,42 @@
-"""The one request budget that a process has for a workspace."""
+"""The one client and the one request budget that a process has for a workspace."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+from functools import cache
 
+from prefect_ruddr.api import RuddrApi
 from prefect_ruddr.budget import RequestBudget
-
-__all__ = ["RequestBudget", "request_budget"]
+from prefect_ruddr.log import run_logger
+from prefect_ruddr.wire import Connection
 
 _registry: dict[tuple[str, float, int, str | None], RequestBudget] = {}
 _registry_lock = threading.Lock()
+
+
+def ruddr_api(connection: Connection) -> RuddrApi:
+    """Return the one `RuddrApi` of this process for a connection."""
+    with _MAKING:
+        return _ruddr_api(connection, os.getpid())
+
+
+_MAKING = threading.Lock()
+
+
+@cache
+def _ruddr_api(connection: Connection, process: int) -> RuddrApi:  # noqa: ARG001
+    # By process: a forked child must not write into its parent's sockets.
+    budget = request_budget(
+        connection.fingerprint,
+        connection.requests_per_second,
+        connection.burst,
+        connection.global_concurrency_limit,
+    )
+    api = RuddrApi(connection, budget, run_logger)
+    atexit.register(api.close)
+    return api
 
 
 def request_budget(
