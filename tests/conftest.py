@@ -17,7 +17,8 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr
 
-from prefect_ruddr import RuddrCredentials, answers
+from prefect_ruddr import RuddrCredentials
+from prefect_ruddr.api import answers
 from prefect_ruddr.sandbox import Sandbox
 
 API_KEY = "rk_test_4f9d2c7b1a8e"

@@ -23,12 +23,12 @@ from pydantic import SecretStr
 from prefect_ruddr import (
     RuddrCredentials,
     Stage,
-    answers,
     apply_stage_updates,
     aupdate_opportunity_stage,
     update_opportunity_stage,
     update_opportunity_stage_flow,
 )
+from prefect_ruddr.api import answers
 
 
 @flow(persist_result=True)

@@ -13,7 +13,8 @@ from uuid import UUID
 import cloudpickle  # type: ignore[import-untyped]
 import pytest
 
-from prefect_ruddr import answers, errors
+from prefect_ruddr import errors
+from prefect_ruddr.api import answers
 from prefect_ruddr.errors import InvalidStageUpdates, RuddrError, RuddrRequestError
 from prefect_ruddr.texts import LONGEST_TEXT
 

@@ -107,12 +107,12 @@ def test_the_generated_client_knows_nothing_of_ours() -> None:
 
 def test_one_module_calls_the_generated_client() -> None:
     """What it lacks is added in one place."""
-    assert users("ruddr_client") == {"prefect_ruddr.calls"}
+    assert users("ruddr_client") == {"prefect_ruddr.api.ruddr_api.calls"}
 
 
 def test_one_module_names_the_http_library() -> None:
     """So that another one can take its place."""
-    assert users("httpx") == {"prefect_ruddr.wire"}
+    assert users("httpx") == {"prefect_ruddr.api.ruddr_api.wire"}
 
 
 def test_every_import_is_written_out() -> None:

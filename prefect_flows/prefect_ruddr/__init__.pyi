@@ -1,6 +1,6 @@
 """The public names, and where each lives; `__init__.py` loads them when they are first used."""
 
-from .api import Answer, RuddrApi
+from .api.ruddr_api import Answer, RuddrApi
 from .credentials import RuddrCredentials
 from .errors import (
     AnswerLost,

@@ -14,12 +14,12 @@ from prefect.futures import PrefectFuture
 from prefect.results import ResultRecord  # type: ignore[attr-defined]  # where it is documented
 from prefect.utilities.annotations import quote
 
+from prefect_ruddr.api.reading import read_live_stages
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageEdited, WorkspaceMismatch
 from prefect_ruddr.outcomes import StageOutcome
 from prefect_ruddr.plans import StageChange, StagePlan
 from prefect_ruddr.progress import Progress
-from prefect_ruddr.reading import read_live_stages
 from prefect_ruddr.stages import Stage
 from prefect_ruddr.steps import apply_stage_change
 

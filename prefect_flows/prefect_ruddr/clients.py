@@ -7,10 +7,10 @@ import os
 import threading
 from functools import cache
 
-from prefect_ruddr.api import RuddrApi
+from prefect_ruddr.api.connection import Connection
+from prefect_ruddr.api.ruddr_api import RuddrApi
 from prefect_ruddr.budget import RequestBudget
 from prefect_ruddr.log import run_logger
-from prefect_ruddr.wire import Connection
 
 _registry: dict[tuple[str, float, int, str | None], RequestBudget] = {}
 _registry_lock = threading.Lock()

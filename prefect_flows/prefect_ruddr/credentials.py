@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr, field_validator
 
+from prefect_ruddr.api.connection import names_a_host
 from prefect_ruddr.errors import GlobalConcurrencyLimitError, InvalidCredentials
 from prefect_ruddr.global_limits import (
     aensure_global_concurrency_limit,
     ensure_global_concurrency_limit,
 )
 from prefect_ruddr.stages import Workspace
-from prefect_ruddr.wire import names_a_host
 
 if TYPE_CHECKING:
-    from prefect_ruddr.api import RuddrApi
+    from prefect_ruddr.api.ruddr_api import RuddrApi
 
 DEFAULT_BASE_URL = "https://www.ruddr.io/api/workspace"
 API_KEY_VARIABLE = "RUDDR_API_KEY"
@@ -135,8 +135,8 @@ class RuddrCredentials(Block):
     def get_client(self) -> RuddrApi:
         """Return the calls of this workspace; all of a process share one pool and one budget."""
         # Only a process that asks Ruddr for something pays for the client and the retries.
+        from prefect_ruddr.api.connection import Connection  # noqa: PLC0415
         from prefect_ruddr.clients import ruddr_api  # noqa: PLC0415
-        from prefect_ruddr.wire import Connection  # noqa: PLC0415
 
         return ruddr_api(
             Connection(

@@ -11,11 +11,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from prefect_ruddr.api.reading import read_live_stages
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageEdited, ValueNotKept
 from prefect_ruddr.outcomes import StageOutcome
 from prefect_ruddr.plans import StageChange
-from prefect_ruddr.reading import read_live_stages
 from prefect_ruddr.reports import change_text, emit_updated
 from prefect_ruddr.stages import Stage
 

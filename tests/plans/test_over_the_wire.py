@@ -19,7 +19,7 @@ from prefect_ruddr import (
     Workspace,
     plan_stage_updates,
 )
-from prefect_ruddr.reading import read_live_stages
+from prefect_ruddr.api.reading import read_live_stages
 from prefect_ruddr.sandbox import Sandbox
 
 from .workspaces import descriptions, probabilities, statuses

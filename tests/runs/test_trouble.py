@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials, StageUpdatesFailed, apply_stage_updates, applying
-from prefect_ruddr.answers import ATTEMPTS
+from prefect_ruddr.api.answers import ATTEMPTS
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import OnRequest

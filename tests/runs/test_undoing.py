@@ -24,7 +24,7 @@ from prefect_ruddr import (
     applying,
     undo_stage_updates,
 )
-from prefect_ruddr.answers import ATTEMPTS
+from prefect_ruddr.api.answers import ATTEMPTS
 from prefect_ruddr.reports import PLAN_KEY, SUMMARY_KEY
 from prefect_ruddr.sandbox import Sandbox
 

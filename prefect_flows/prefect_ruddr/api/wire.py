@@ -7,11 +7,9 @@ for every answer but a 200, before the generated client tries to parse it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import ssl
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,7 +17,8 @@ import httpx
 from pydantic import SecretStr
 
 from prefect_ruddr import __version__
-from prefect_ruddr.answers import error_of
+from prefect_ruddr.api.answers import error_of
+from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.errors import (
     AnswerLost,
     ConnectionFailed,
@@ -29,47 +28,6 @@ from prefect_ruddr.errors import (
 
 LARGEST_ANSWER = 10 * 2**20
 """Bytes; a longer answer is not read to its end."""
-
-
-@dataclass(frozen=True)
-class Connection:
-    """Where a workspace is, the key to it, and how fast it may be asked.
-
-    Attributes:
-        base_url: The workspace's address, ending in `/workspace`.
-        api_key: The key; only `Authorization` headers ever show it.
-        timeout_seconds: How long one attempt may take, in seconds.
-        requests_per_second: How fast the request budget refills.
-        burst: How many requests the budget holds when full.
-        global_concurrency_limit: The Prefect limit that the budget draws from, or None for a
-            budget of this process alone.
-    """
-
-    base_url: str
-    api_key: SecretStr
-    timeout_seconds: float = 30.0
-    requests_per_second: float = 20.0
-    burst: int = 60
-    global_concurrency_limit: str | None = None
-
-    @property
-    def root_url(self) -> str:
-        """The address that the paths of `openapi.yaml` are relative to."""
-        return self.base_url.removesuffix("/workspace")
-
-    @property
-    def fingerprint(self) -> str:
-        """A text that is the same for the same workspace address and key, and tells neither."""
-        secret = f"{self.base_url} {self.api_key.get_secret_value()}"
-        return hashlib.sha256(secret.encode()).hexdigest()[:16]
-
-
-def names_a_host(url: str) -> bool:
-    """Tell whether the host in a URL can be one: for the client, and then for the resolver."""
-    try:
-        return bool(httpx.URL(url).raw_host.decode().encode("idna"))
-    except (httpx.InvalidURL, UnicodeError):
-        return False
 
 
 def sync_client(connection: Connection) -> httpx.Client:

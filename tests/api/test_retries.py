@@ -22,9 +22,9 @@ from prefect_ruddr import (
     ServerError,
     StageUpdate,
     TooManyRequests,
-    answers,
     update_opportunity_stage,
 )
+from prefect_ruddr.api import answers
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 
 Call = Callable[..., Any]

@@ -17,8 +17,8 @@ from prefect_ruddr import (
     RuddrRequestError,
     StageUpdate,
     UnexpectedResponse,
-    wire,
 )
+from prefect_ruddr.api import wire
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 
 Call = Callable[..., Any]

@@ -13,7 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from prefect_ruddr import RuddrCredentials, StageUpdate, wire
+from prefect_ruddr import RuddrCredentials, StageUpdate
+from prefect_ruddr.api import wire
 from prefect_ruddr.sandbox import Sandbox
 
 

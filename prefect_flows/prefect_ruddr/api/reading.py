@@ -10,7 +10,7 @@ from prefect_ruddr.errors import StageNotFound
 from prefect_ruddr.stages import Stage
 
 if TYPE_CHECKING:
-    from prefect_ruddr.api import RuddrApi
+    from prefect_ruddr.api.ruddr_api import RuddrApi
 
 
 def read_live_stages(api: RuddrApi, stage_ids: Iterable[UUID]) -> dict[UUID, Stage]:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_ruddr import answers, errors
+from prefect_ruddr import errors
+from prefect_ruddr.api import answers
 from prefect_ruddr.errors import RuddrRequestError
 
 HTML = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"

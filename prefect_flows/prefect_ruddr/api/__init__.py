@@ -1,0 +1,1 @@
+"""Asks Ruddr, and judges its answers; knows no Prefect."""

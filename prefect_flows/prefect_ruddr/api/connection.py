@@ -1,0 +1,50 @@
+"""Where a workspace is, and the key to it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import httpx
+from pydantic import SecretStr
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where a workspace is, the key to it, and how fast it may be asked.
+
+    Attributes:
+        base_url: The workspace's address, ending in `/workspace`.
+        api_key: The key; only `Authorization` headers ever show it.
+        timeout_seconds: How long one attempt may take, in seconds.
+        requests_per_second: How fast the request budget refills.
+        burst: How many requests the budget holds when full.
+        global_concurrency_limit: The Prefect limit that the budget draws from, or None for a
+            budget of this process alone.
+    """
+
+    base_url: str
+    api_key: SecretStr
+    timeout_seconds: float = 30.0
+    requests_per_second: float = 20.0
+    burst: int = 60
+    global_concurrency_limit: str | None = None
+
+    @property
+    def root_url(self) -> str:
+        """The address that the paths of `openapi.yaml` are relative to."""
+        return self.base_url.removesuffix("/workspace")
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that is the same for the same workspace address and key, and tells neither."""
+        secret = f"{self.base_url} {self.api_key.get_secret_value()}"
+        return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+
+def names_a_host(url: str) -> bool:
+    """Tell whether the host in a URL can be one: for the client, and then for the resolver."""
+    try:
+        return bool(httpx.URL(url).raw_host.decode().encode("idna"))
+    except (httpx.InvalidURL, UnicodeError):
+        return False

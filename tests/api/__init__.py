@@ -1,0 +1,1 @@
+"""Asking Ruddr, over real sockets."""
