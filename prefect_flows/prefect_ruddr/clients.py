@@ -9,8 +9,8 @@ from functools import cache
 
 from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.api.ruddr_api import RuddrApi
-from prefect_ruddr.budget import RequestBudget
 from prefect_ruddr.log import run_logger
+from prefect_ruddr.pacing.budget import RequestBudget
 
 _registry: dict[tuple[str, float, int, str | None], RequestBudget] = {}
 _registry_lock = threading.Lock()
@@ -61,7 +61,7 @@ def request_budget(
             source = None
             if global_concurrency_limit is not None:
                 # Only those who share a limit pay for importing Prefect's client.
-                from prefect_ruddr.shared_pacing import SharedLimit  # noqa: PLC0415
+                from prefect_ruddr.pacing.shared import SharedLimit  # noqa: PLC0415
 
                 source = SharedLimit(global_concurrency_limit, requests_per_second, burst)
             budget = RequestBudget(requests_per_second, burst, source=source)

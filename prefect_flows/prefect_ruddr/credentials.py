@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from prefect_ruddr.api.connection import names_a_host
 from prefect_ruddr.errors import GlobalConcurrencyLimitError, InvalidCredentials
-from prefect_ruddr.global_limits import (
+from prefect_ruddr.pacing.prefect_limit import (
     aensure_global_concurrency_limit,
     ensure_global_concurrency_limit,
 )

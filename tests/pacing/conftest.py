@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_ruddr.budget import RequestBudget
+from prefect_ruddr.pacing.budget import RequestBudget
 
 from .manual_clock import ManualClock
 

@@ -14,7 +14,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.global_limits import (
+from prefect_ruddr.pacing.prefect_limit import (
     Limit,
     aensure_global_concurrency_limit,
     ensure_global_concurrency_limit,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prefect_ruddr.global_limits import Limit, fitting_size
-from prefect_ruddr.leases import (
+from prefect_ruddr.pacing.leases import (
     CROWD_SECONDS,
     FRESH_SECONDS,
     READ_AGAIN_SECONDS,
@@ -14,6 +13,7 @@ from prefect_ruddr.leases import (
     Room,
     ends_of_turns,
 )
+from prefect_ruddr.pacing.prefect_limit import Limit, fitting_size
 
 RATE, BURST = 20.0, 60
 SIZE = fitting_size(RATE, BURST)[0] / 100

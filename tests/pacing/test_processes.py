@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL
 
-from prefect_ruddr.global_limits import ensure_global_concurrency_limit
+from prefect_ruddr.pacing.prefect_limit import ensure_global_concurrency_limit
 
 from .judge import Judge, delayed, serving
 

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from prefect_ruddr import budget as budget_module
-from prefect_ruddr.budget import RequestBudget
 from prefect_ruddr.clients import request_budget
+from prefect_ruddr.pacing import budget as budget_module
+from prefect_ruddr.pacing.budget import RequestBudget
 
 from .manual_clock import ManualClock, timekeepers
 

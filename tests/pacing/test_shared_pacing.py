@@ -16,12 +16,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from prefect_ruddr import shared_pacing
-from prefect_ruddr.budget import RequestBudget
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.global_limits import ensure_global_concurrency_limit
-from prefect_ruddr.lending import Lender
-from prefect_ruddr.shared_pacing import SharedLimit
+from prefect_ruddr.pacing.budget import RequestBudget
+from prefect_ruddr.pacing.lending import Lender
+from prefect_ruddr.pacing.prefect_limit import ensure_global_concurrency_limit
+from prefect_ruddr.pacing.shared import SharedLimit
 
 from .judge import delayed, serving, silent, unavailable_at_first
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prefect_ruddr.token_bucket import TokenBucket
+from prefect_ruddr.pacing.token_bucket import TokenBucket
 
 ARRIVES, COMPLETES = "arrives", "completes"
 

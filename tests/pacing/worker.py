@@ -11,8 +11,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from prefect_ruddr.budget import RequestBudget
 from prefect_ruddr.clients import request_budget
+from prefect_ruddr.pacing.budget import RequestBudget
 
 
 def send(budget: RequestBudget, connections: threading.local, port: int) -> None:

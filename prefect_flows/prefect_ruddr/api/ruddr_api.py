@@ -16,8 +16,8 @@ from uuid import UUID
 from prefect_ruddr.api import answers, wire
 from prefect_ruddr.api.calls import WORKSPACE, Call, Client, Pages, get_call, update_call
 from prefect_ruddr.api.connection import Connection
-from prefect_ruddr.budget import RequestBudget
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
+from prefect_ruddr.pacing.budget import RequestBudget
 from prefect_ruddr.stages import Stage, Workspace
 from prefect_ruddr.updates import StageUpdate
 

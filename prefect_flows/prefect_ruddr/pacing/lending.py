@@ -13,7 +13,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.global_limits import Limit, measured
+from prefect_ruddr.pacing.prefect_limit import Limit, measured
 
 T = TypeVar("T")
 

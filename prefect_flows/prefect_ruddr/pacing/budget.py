@@ -16,7 +16,7 @@ from functools import partial
 from typing import Protocol
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.token_bucket import TokenBucket
+from prefect_ruddr.pacing.token_bucket import TokenBucket
 
 ATTENTION_SECONDS = 1.0
 """How often a waiting thread looks up: for an exception that another thread raised in it, as

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from prefect_ruddr.global_limits import LAG_SECONDS, Limit
+from prefect_ruddr.pacing.prefect_limit import LAG_SECONDS, Limit
 
 SEND_SECONDS = 0.1
 """The part of the lag that is left for a request whose turn was taken to arrive."""

@@ -17,9 +17,9 @@ from functools import partial
 from typing import NamedTuple
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
-from prefect_ruddr.leases import FRESH_SECONDS, Room, ends_of_turns
-from prefect_ruddr.lending import Lender, lending
 from prefect_ruddr.log import run_logger
+from prefect_ruddr.pacing.leases import FRESH_SECONDS, Room, ends_of_turns
+from prefect_ruddr.pacing.lending import Lender, lending
 
 LEASE_SECONDS = 0.5
 """A lease is at most what refills in this time: ten requests at 20 per second."""
