@@ -27,7 +27,7 @@ from pydantic import SecretStr
 
 from benchmarks.place import API_KEY, BURST, RATE, UNLIMITED
 from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates
-from prefect_ruddr.applying import CONCURRENCY
+from prefect_ruddr.runs.applying import CONCURRENCY
 
 Job: TypeAlias = Callable[[], object]
 PROBABILITY = 0.4321

@@ -21,7 +21,7 @@ from prefect_ruddr import (
     apply_stage_updates,
     list_opportunity_stages,
 )
-from prefect_ruddr.reports import value_text
+from prefect_ruddr.runs.reports import value_text
 from prefect_ruddr.sandbox import Sandbox
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prefect_ruddr import StageUpdate
-from prefect_ruddr.intake import intake
+from prefect_ruddr.runs.intake import intake
 
 A = "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19"
 B = "1f0b7a52-3c64-4b8e-8f57-2f1f7c7f2a90"

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from prefect.client.schemas.objects import Artifact
 
 from prefect_ruddr import StagePlan, StageUpdate, plan_stage_updates
-from prefect_ruddr.history import published_plan
 from prefect_ruddr.plans import merged
-from prefect_ruddr.reports import plan_metadata, plan_rows
+from prefect_ruddr.runs.plan_table import plan_metadata, plan_rows, published_plan
 
 from .workspaces import (
     OTHER_WORKSPACE,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prefect_ruddr import approval
+from prefect_ruddr.runs import approval
 from prefect_ruddr.sandbox import RecordedRequest
 from prefect_ruddr.sandbox.recording import Recording
 

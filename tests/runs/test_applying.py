@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates, applying
+from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates
 from prefect_ruddr.api.ruddr_api import Answer, RuddrApi
-from prefect_ruddr.reports import PLAN_KEY
+from prefect_ruddr.runs import applying
+from prefect_ruddr.runs.plan_table import PLAN_KEY
 from prefect_ruddr.sandbox import Sandbox
 from prefect_ruddr.stages import Stage
 

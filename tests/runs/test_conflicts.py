@@ -14,11 +14,11 @@ from prefect_ruddr import (
     Workspace,
     WorkspaceMismatch,
     apply_stage_updates,
-    applying,
     plan_stage_updates,
 )
-from prefect_ruddr.applying import apply_plan
 from prefect_ruddr.plans import StagePlan
+from prefect_ruddr.runs import applying
+from prefect_ruddr.runs.applying import apply_plan
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import OnRequest

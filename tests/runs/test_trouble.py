@@ -9,8 +9,9 @@ import cloudpickle  # type: ignore[import-untyped]
 import pytest
 from pydantic import SecretStr
 
-from prefect_ruddr import RuddrCredentials, StageUpdatesFailed, apply_stage_updates, applying
+from prefect_ruddr import RuddrCredentials, StageUpdatesFailed, apply_stage_updates
 from prefect_ruddr.api.answers import ATTEMPTS
+from prefect_ruddr.runs import applying
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import OnRequest

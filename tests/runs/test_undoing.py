@@ -21,11 +21,12 @@ from prefect_ruddr import (
     RuddrCredentials,
     WorkspaceMismatch,
     apply_stage_updates,
-    applying,
     undo_stage_updates,
 )
 from prefect_ruddr.api.answers import ATTEMPTS
-from prefect_ruddr.reports import PLAN_KEY, SUMMARY_KEY
+from prefect_ruddr.runs import applying
+from prefect_ruddr.runs.plan_table import PLAN_KEY
+from prefect_ruddr.runs.reports import SUMMARY_KEY
 from prefect_ruddr.sandbox import Sandbox
 
 from .records import Ended, artifacts, markdown, methods, patches, run, table

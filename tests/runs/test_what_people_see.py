@@ -8,13 +8,9 @@ from uuid import UUID
 import pytest
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates
-from prefect_ruddr.progress import PROGRESS_KEY
-from prefect_ruddr.reports import (
-    OUTCOMES_KEY,
-    PLAN_KEY,
-    SUMMARY_KEY,
-    UPDATED_EVENT,
-)
+from prefect_ruddr.runs.artifacts import PROGRESS_KEY
+from prefect_ruddr.runs.plan_table import PLAN_KEY
+from prefect_ruddr.runs.reports import OUTCOMES_KEY, SUMMARY_KEY, UPDATED_EVENT
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import OnRequest

@@ -21,7 +21,8 @@ from prefect_ruddr import (
     stage_rows,
     undo_stage_updates,
 )
-from prefect_ruddr.reports import OUTCOMES_KEY, PLAN_KEY, SUMMARY_KEY
+from prefect_ruddr.runs.plan_table import PLAN_KEY
+from prefect_ruddr.runs.reports import OUTCOMES_KEY, SUMMARY_KEY
 from prefect_ruddr.sandbox import EXAMPLE_PIPELINE_ID, Sandbox
 from runs.records import markdown, methods, patches, run, table
 

@@ -11,8 +11,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
-from prefect_ruddr.applying import CONCURRENCY
-from prefect_ruddr.intake import Row
+from prefect_ruddr.runs.applying import CONCURRENCY
+from prefect_ruddr.runs.intake import Row
 from prefect_ruddr.updates import StageUpdate, StageUpdateLike
 
 P = ParamSpec("P")

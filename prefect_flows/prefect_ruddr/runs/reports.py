@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from typing import Any
-from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactCreate
 from prefect.events import emit_event
-from prefect.runtime import flow_run
 
 from prefect_ruddr.outcomes import StageOutcome, StageReport
 from prefect_ruddr.plans import FieldChange, StageChange, StagePlan
+from prefect_ruddr.runs.artifacts import publish
 from prefect_ruddr.stages import FieldValue
 from prefect_ruddr.texts import count
 
-PLAN_KEY = "ruddr-stage-plan"
 OUTCOMES_KEY = "ruddr-stage-outcomes"
 SUMMARY_KEY = "ruddr-stage-summary"
 UPDATED_EVENT = "ruddr.opportunity-stage.updated"
@@ -42,51 +38,6 @@ def change_text(fields: Iterable[FieldChange]) -> str:
     return ", ".join(
         f"{change.field} {_short(change.before)} → {_short(change.after)}" for change in fields
     )
-
-
-def publish_plan(plan: StagePlan, *, dry_run: bool) -> None:
-    """Publish the plan as a table artifact of this flow run: a row for each changed field.
-
-    It is what a person reads before anything is written, and what an undo loads.
-    """
-    workspace = plan.workspace
-    what = f"{count(len(plan.changes), 'stage')} to change, {len(plan.unchanged)} unchanged"
-    where = f" in workspace **{workspace.name}** (`{workspace.id}`)" if workspace else ""
-    note = "A dry run: nothing is written." if dry_run else "Nothing was written before this."
-    metadata = plan_metadata(plan, dry_run=dry_run)
-    publish(
-        PLAN_KEY,
-        "table",
-        json.dumps(plan_rows(plan)),
-        f"### Plan `{metadata['digest']}`\n{what}{where}. {note}",
-        metadata,
-    )
-
-
-def plan_rows(plan: StagePlan) -> list[dict[str, FieldValue]]:
-    """Return the plan as the rows of its table."""
-    return [
-        {
-            "stage id": str(change.stage_id),
-            "stage": change.stage_name,
-            "field": field.field,
-            "before": field.before,
-            "after": field.after,
-        }
-        for change in plan.changes
-        for field in change.fields
-    ]
-
-
-def plan_metadata(plan: StagePlan, *, dry_run: bool) -> dict[str, str]:
-    """Return what is published beside the table, for an undo to know the plan by."""
-    return {
-        "digest": plan.digest,
-        "workspace_id": str(plan.workspace.id) if plan.workspace else "",
-        "workspace_name": plan.workspace.name if plan.workspace else "",
-        "dry_run": str(dry_run).lower(),
-        "created_at": plan.created_at.isoformat(),
-    }
 
 
 def publish_outcomes(report: StageReport, plan: StagePlan) -> None:
@@ -185,45 +136,6 @@ def emit_updated(change: StageChange) -> None:
             },
         },
     )
-
-
-def current_flow_run_id() -> UUID | None:
-    """Return the id of the flow run we are in, or None outside of one."""
-    return UUID(flow_run.id) if flow_run.id else None
-
-
-def publish(
-    key: str,
-    kind: str,
-    data: Any,
-    description: str | None = None,
-    metadata: dict[str, str] | None = None,
-) -> UUID:
-    """Create an artifact of this flow run.
-
-    Args:
-        key: What it is called.
-        kind: "table", "markdown" or "progress".
-        data: What that kind shows.
-        description: What stands above it, in Markdown.
-        metadata: What it holds besides, for programs.
-
-    Returns:
-        The id of the artifact.
-    """
-    # Not `create_table_artifact`, which cannot attach the metadata that an undo needs.
-    with get_client(sync_client=True) as client:
-        artifact = client.create_artifact(
-            ArtifactCreate(
-                key=key,
-                type=kind,
-                description=description,
-                data=data,
-                metadata_=metadata,
-                flow_run_id=current_flow_run_id(),
-            )
-        )
-    return artifact.id
 
 
 def _verdict(report: StageReport) -> str:

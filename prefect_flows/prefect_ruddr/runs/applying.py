@@ -19,9 +19,9 @@ from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageEdited, WorkspaceMismatch
 from prefect_ruddr.outcomes import StageOutcome
 from prefect_ruddr.plans import StageChange, StagePlan
-from prefect_ruddr.progress import Progress
+from prefect_ruddr.runs.artifacts import Progress
+from prefect_ruddr.runs.steps import apply_stage_change
 from prefect_ruddr.stages import Stage
-from prefect_ruddr.steps import apply_stage_change
 
 CONCURRENCY = 16
 """How many steps are under way at once, at the most: enough to keep 20 requests a second going

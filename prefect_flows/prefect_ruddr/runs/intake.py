@@ -10,6 +10,7 @@ from uuid import UUID
 
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.naming import StageName, StageNames, addressed
+from prefect_ruddr.outcomes import Ledger, StageOutcome
 from prefect_ruddr.rows import SourceRow
 from prefect_ruddr.stages import Stage
 from prefect_ruddr.updates import StageUpdate, StageUpdateLike
@@ -136,6 +137,22 @@ def intake(rows: Iterable[Row]) -> Intake:
                 judged.names[position] = name
     judged.reject_repeated(set(range(len(judged.rows))))
     return judged
+
+
+def ledger_of(judged: Intake) -> Ledger:
+    """Return what each row comes to should the run end now."""
+    return Ledger(_line(judged, position) for position in range(len(judged.rows)))
+
+
+def _line(judged: Intake, position: int) -> StageOutcome:
+    update = judged.updates.get(position)
+    return StageOutcome(
+        outcome="not_attempted",
+        stage_id=judged.stage_id(position),
+        after=update.fields if update else {},
+        retryable=update is not None,
+        place=judged.place(position),
+    )
 
 
 def _update(row: Row) -> StageUpdateLike:

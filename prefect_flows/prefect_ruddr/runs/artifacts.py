@@ -1,16 +1,17 @@
-"""Shows how far a run is, as a progress artifact, and never keeps the run waiting."""
+"""The artifacts of a flow run: published, read back, and one that shows how far the run is."""
 
 from __future__ import annotations
 
 import threading
 from contextvars import copy_context
-from typing import Self
+from typing import Any, Self
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.objects import Artifact
 from prefect.logging import get_run_logger
-
-from prefect_ruddr.reports import publish
+from prefect.runtime import flow_run
 
 PROGRESS_KEY = "ruddr-stage-progress"
 
@@ -19,6 +20,61 @@ PAUSE_SECONDS = 2.0
 
 PATIENCE_SECONDS = 10.0
 """How long the end of a run waits for the last update, in seconds."""
+
+
+def current_flow_run_id() -> UUID | None:
+    """Return the id of the flow run we are in, or None outside of one."""
+    return UUID(flow_run.id) if flow_run.id else None
+
+
+def publish(
+    key: str,
+    kind: str,
+    data: Any,
+    description: str | None = None,
+    metadata: dict[str, str] | None = None,
+) -> UUID:
+    """Create an artifact of this flow run.
+
+    Args:
+        key: What it is called.
+        kind: "table", "markdown" or "progress".
+        data: What that kind shows.
+        description: What stands above it, in Markdown.
+        metadata: What it holds besides, for programs.
+
+    Returns:
+        The id of the artifact.
+    """
+    # Not `create_table_artifact`, which cannot attach the metadata that an undo needs.
+    with get_client(sync_client=True) as client:
+        artifact = client.create_artifact(
+            ArtifactCreate(
+                key=key,
+                type=kind,
+                description=description,
+                data=data,
+                metadata_=metadata,
+                flow_run_id=current_flow_run_id(),
+            )
+        )
+    return artifact.id
+
+
+def artifacts_of(flow_run_id: UUID, key: str) -> list[Artifact]:
+    """Return a run's artifacts of a key, the oldest first."""
+    # Not `client.readartifacts_of`: it sends null for what it was not given, and Prefect's server
+    # (3.8.8 with the FastAPI it needs) refuses that.
+    with get_client(sync_client=True) as client:
+        answer = client.request(
+            "POST",
+            "/artifacts/filter",
+            json={
+                "artifacts": {"flow_run_id": {"any_": [str(flow_run_id)]}, "key": {"any_": [key]}},
+                "sort": "CREATED_DESC",
+            },
+        )
+    return [Artifact.model_validate(artifact) for artifact in reversed(answer.json())]
 
 
 class Progress:

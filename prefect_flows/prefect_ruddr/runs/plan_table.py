@@ -1,4 +1,4 @@
-"""Loads from Prefect what an earlier flow run planned, so that it can be taken back."""
+"""The plan as a table in Prefect: published before the first write, and read for an undo."""
 
 from __future__ import annotations
 
@@ -10,16 +10,63 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import Artifact
 
 from prefect_ruddr.errors import PlanNotFound
 from prefect_ruddr.plans import FieldChange, StageChange, StagePlan, merged
-from prefect_ruddr.reports import OUTCOMES_KEY, PLAN_KEY
-from prefect_ruddr.stages import Workspace
-from prefect_ruddr.texts import bounded
+from prefect_ruddr.runs.artifacts import artifacts_of, publish
+from prefect_ruddr.runs.reports import OUTCOMES_KEY
+from prefect_ruddr.stages import FieldValue, Workspace
+from prefect_ruddr.texts import bounded, count
+
+PLAN_KEY = "ruddr-stage-plan"
 
 _WRITTEN = {"updated", "failed"}
+
+
+def publish_plan(plan: StagePlan, *, dry_run: bool) -> None:
+    """Publish the plan as a table artifact of this flow run: a row for each changed field.
+
+    It is what a person reads before anything is written, and what an undo loads.
+    """
+    workspace = plan.workspace
+    what = f"{count(len(plan.changes), 'stage')} to change, {len(plan.unchanged)} unchanged"
+    where = f" in workspace **{workspace.name}** (`{workspace.id}`)" if workspace else ""
+    note = "A dry run: nothing is written." if dry_run else "Nothing was written before this."
+    metadata = plan_metadata(plan, dry_run=dry_run)
+    publish(
+        PLAN_KEY,
+        "table",
+        json.dumps(plan_rows(plan)),
+        f"### Plan `{metadata['digest']}`\n{what}{where}. {note}",
+        metadata,
+    )
+
+
+def plan_rows(plan: StagePlan) -> list[dict[str, FieldValue]]:
+    """Return the plan as the rows of its table."""
+    return [
+        {
+            "stage id": str(change.stage_id),
+            "stage": change.stage_name,
+            "field": field.field,
+            "before": field.before,
+            "after": field.after,
+        }
+        for change in plan.changes
+        for field in change.fields
+    ]
+
+
+def plan_metadata(plan: StagePlan, *, dry_run: bool) -> dict[str, str]:
+    """Return what is published beside the table, for an undo to know the plan by."""
+    return {
+        "digest": plan.digest,
+        "workspace_id": str(plan.workspace.id) if plan.workspace else "",
+        "workspace_name": plan.workspace.name if plan.workspace else "",
+        "dry_run": str(dry_run).lower(),
+        "created_at": plan.created_at.isoformat(),
+    }
 
 
 def load_applied_plan(flow_run_id: UUID) -> StagePlan:
@@ -38,7 +85,7 @@ def load_applied_plan(flow_run_id: UUID) -> StagePlan:
     """
     plans = [
         published_plan(artifact)
-        for artifact in _artifacts(flow_run_id, PLAN_KEY)
+        for artifact in artifacts_of(flow_run_id, PLAN_KEY)
         if (artifact.metadata_ or {}).get("dry_run") != "true"
     ]
     if not plans:
@@ -46,7 +93,7 @@ def load_applied_plan(flow_run_id: UUID) -> StagePlan:
             f"flow run {flow_run_id} left no plan that was to be written: give the id of a run"
             " of apply-stage-updates or apply-stage-file, or of an undo, that was not a dry run"
         )
-    return merged(_as_reported(plans, _artifacts(flow_run_id, OUTCOMES_KEY)))
+    return merged(_as_reported(plans, artifacts_of(flow_run_id, OUTCOMES_KEY)))
 
 
 def published_plan(artifact: Artifact) -> StagePlan:
@@ -109,19 +156,3 @@ def _as_reported(plans: Sequence[StagePlan], reports: Iterable[Artifact]) -> lis
 def _only(plan: StagePlan, stage_ids: Set[str]) -> StagePlan:
     kept = tuple(change for change in plan.changes if str(change.stage_id) in stage_ids)
     return plan.model_copy(update={"changes": kept})
-
-
-def _artifacts(flow_run_id: UUID, key: str) -> list[Artifact]:
-    """Return a run's artifacts of a key, the oldest first."""
-    # Not `client.read_artifacts`: it sends null for what it was not given, and Prefect's server
-    # (3.8.8 with the FastAPI it needs) refuses that.
-    with get_client(sync_client=True) as client:
-        answer = client.request(
-            "POST",
-            "/artifacts/filter",
-            json={
-                "artifacts": {"flow_run_id": {"any_": [str(flow_run_id)]}, "key": {"any_": [key]}},
-                "sort": "CREATED_DESC",
-            },
-        )
-    return [Artifact.model_validate(artifact) for artifact in reversed(answer.json())]

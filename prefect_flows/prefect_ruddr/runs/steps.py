@@ -16,7 +16,7 @@ from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageEdited, ValueNotKept
 from prefect_ruddr.outcomes import StageOutcome
 from prefect_ruddr.plans import StageChange
-from prefect_ruddr.reports import change_text, emit_updated
+from prefect_ruddr.runs.reports import change_text, emit_updated
 from prefect_ruddr.stages import Stage
 
 

@@ -193,7 +193,7 @@ def test_an_api_that_does_not_answer_holds_up_nobody_for_long(
     slow_limit: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prefect's own client would try for more than a minute."""
-    monkeypatch.setattr(shared_pacing, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(shared, "PATIENCE_SECONDS", 0.5)
     caplog.set_level(logging.WARNING, "prefect_ruddr")
 
     with (
@@ -209,7 +209,7 @@ def test_the_limit_is_used_again_when_the_api_is_back(
     slow_limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a while without it, and without holding up anybody."""
-    monkeypatch.setattr(shared_pacing, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(shared, "RETRY_SECONDS", 0.1)
     budget = slow_budget(slow_limit)
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{closed_port()}/api"}):
         request(budget)

@@ -9,17 +9,18 @@ from uuid import UUID
 
 from prefect.logging import get_run_logger
 
-from prefect_ruddr.applying import apply_plan, require_workspace
-from prefect_ruddr.approval import Question, refusal
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageUpdatesFailed
-from prefect_ruddr.history import load_applied_plan
-from prefect_ruddr.intake import Intake, Row, intake
 from prefect_ruddr.outcomes import Ledger, StageOutcome, StageReport
 from prefect_ruddr.plans import StageChange, StagePlan, plan_stage_updates
-from prefect_ruddr.reports import current_flow_run_id, publish_outcomes, publish_plan
+from prefect_ruddr.runs.applying import apply_plan, require_workspace
+from prefect_ruddr.runs.approval import Question, refusal
+from prefect_ruddr.runs.artifacts import current_flow_run_id
+from prefect_ruddr.runs.intake import Intake, Row, intake, ledger_of
+from prefect_ruddr.runs.plan_table import load_applied_plan, publish_plan
+from prefect_ruddr.runs.reports import publish_outcomes
+from prefect_ruddr.runs.steps import read_stages
 from prefect_ruddr.stages import Stage
-from prefect_ruddr.steps import read_stages
 from prefect_ruddr.tasks import list_opportunity_stages
 
 OnInvalid: TypeAlias = Literal["stop", "skip"]
@@ -53,7 +54,7 @@ def apply_rows(
         StageUpdatesFailed: When not every row is in effect; its `report` is whole.
     """
     judged = intake(rows)
-    ledger = _ledger(judged)
+    ledger = ledger_of(judged)
     plan = NOTHING
     why = None
     try:
@@ -61,7 +62,7 @@ def apply_rows(
         if judged.names:
             live = {stage.id: stage for stage in list_opportunity_stages(ruddr_credentials)}
             judged.find_by_name(live.values())
-            ledger = _ledger(judged)
+            ledger = ledger_of(judged)
         else:
             live = read_stages(ruddr_credentials, [update.id for update in judged.updates.values()])
         judged.reject_unknown(live)
@@ -112,21 +113,6 @@ def take_back(
     except (RuddrRequestError, NotWritten) as error:
         why = str(error)
     return _reported(ledger.close(why), plan, dry_run=dry_run)
-
-
-def _ledger(judged: Intake) -> Ledger:
-    return Ledger(_line(judged, position) for position in range(len(judged.rows)))
-
-
-def _line(judged: Intake, position: int) -> StageOutcome:
-    update = judged.updates.get(position)
-    return StageOutcome(
-        outcome="not_attempted",
-        stage_id=judged.stage_id(position),
-        after=update.fields if update else {},
-        retryable=update is not None,
-        place=judged.place(position),
-    )
 
 
 def _stop_at_violations(judged: Intake, on_invalid: OnInvalid) -> None:
