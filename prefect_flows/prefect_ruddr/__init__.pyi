@@ -37,9 +37,9 @@ from .flows import (
 )
 from .outcomes import Outcome, StageOutcome, StageReport
 from .plans import FieldChange, StageChange, StagePlan, plan_stage_updates
-from .rows import SourceRow
+from .sources.rows import SourceRow
+from .sources.tables import stage_rows
 from .stages import Stage, StageStatus, Workspace
-from .tables import stage_rows
 from .tasks import (
     aget_opportunity_stage,
     alist_opportunity_stages,

@@ -12,11 +12,11 @@ from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 
 from prefect_ruddr.credentials import RuddrCredentials
-from prefect_ruddr.opening import SourceFormat
-from prefect_ruddr.rows import OnWrong, SourceRow
-from prefect_ruddr.sources import read_source
+from prefect_ruddr.sources.files import read_source
+from prefect_ruddr.sources.opening import SourceFormat
+from prefect_ruddr.sources.rows import OnWrong, SourceRow
+from prefect_ruddr.sources.tables import Blank
 from prefect_ruddr.stages import Stage, stage_id
-from prefect_ruddr.tables import Blank
 from prefect_ruddr.updates import StageUpdate, StageUpdateLike, stage_update
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from prefect_ruddr import InvalidStageUpdates, SourceRow, StageUpdate
-from prefect_ruddr.sources import read_source
+from prefect_ruddr.sources.files import read_source
 
 A = "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19"
 B = "0c6d4e1f-5a53-4b0e-9a43-3d0f6c1f2b77"

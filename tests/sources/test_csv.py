@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from prefect_ruddr import StageUpdate
-from prefect_ruddr.sources import read_source
-from prefect_ruddr.tables import COLUMNS
+from prefect_ruddr.sources.files import read_source
+from prefect_ruddr.sources.tables import COLUMNS
 
 from .files import PIPELINE, A, B, C, asked, violations
 

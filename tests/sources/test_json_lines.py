@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prefect_ruddr.sources import read_source
+from prefect_ruddr.sources.files import read_source
 
 from .files import A, B, asked, violations
 

@@ -17,7 +17,7 @@ from prefect_sqlalchemy import (  # type: ignore[import-untyped]
 
 from prefect_ruddr import RuddrCredentials
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
-from prefect_ruddr.tables import COLUMNS
+from prefect_ruddr.sources.tables import COLUMNS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```python\n(.*?)```", re.DOTALL)

@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from prefect_ruddr import SourceUnreadable
-from prefect_ruddr.sources import BATCH_ROWS, read_source
+from prefect_ruddr.sources.files import BATCH_ROWS, read_source
 
 from .files import PIPELINE, A, B, C, asked, violations
 

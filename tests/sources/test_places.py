@@ -16,7 +16,7 @@ import fsspec  # type: ignore[import-untyped]
 import pytest
 
 from prefect_ruddr import InvalidStageUpdates, SourceUnreadable
-from prefect_ruddr.sources import read_source
+from prefect_ruddr.sources.files import read_source
 
 from .files import A, asked, violations
 

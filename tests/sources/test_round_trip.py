@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from prefect_ruddr import InvalidStageUpdates, StageUpdate, stage_rows
-from prefect_ruddr.sources import read_source
+from prefect_ruddr.sources.files import read_source
 from prefect_ruddr.stages import FIELD_NAMES
 
 MARKER = "\\N"

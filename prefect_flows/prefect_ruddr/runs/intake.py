@@ -11,7 +11,7 @@ from uuid import UUID
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.naming import StageName, StageNames, addressed
 from prefect_ruddr.outcomes import Ledger, StageOutcome
-from prefect_ruddr.rows import SourceRow
+from prefect_ruddr.sources.rows import SourceRow
 from prefect_ruddr.stages import Stage
 from prefect_ruddr.updates import StageUpdate, StageUpdateLike
 

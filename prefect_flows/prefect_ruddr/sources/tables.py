@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from pydantic.alias_generators import to_camel
 
 from prefect_ruddr.errors import InvalidStageUpdates
-from prefect_ruddr.rows import OnWrong, SourceRow, accepted, source_row
+from prefect_ruddr.sources.rows import OnWrong, SourceRow, accepted, source_row
 from prefect_ruddr.stages import FIELD_NAMES
 from prefect_ruddr.texts import bounded
 

@@ -12,9 +12,9 @@ from decimal import Decimal, InvalidOperation
 from typing import IO, Any
 
 from prefect_ruddr.errors import SourceUnreadable
-from prefect_ruddr.opening import SourceFormat, decoded, file_name, format_of, opened
-from prefect_ruddr.rows import OnWrong, SourceRow, accepted, source_row
-from prefect_ruddr.tables import Blank, Table, checked_marker
+from prefect_ruddr.sources.opening import SourceFormat, decoded, file_name, format_of, opened
+from prefect_ruddr.sources.rows import OnWrong, SourceRow, accepted, source_row
+from prefect_ruddr.sources.tables import Blank, Table, checked_marker
 from prefect_ruddr.texts import bounded
 
 BATCH_ROWS = 1000

@@ -1,0 +1,1 @@
+"""Files, queries and frames to rows that know their place."""
