@@ -15,8 +15,8 @@ from pydantic.alias_generators import to_camel
 from prefect_ruddr import InvalidStageUpdates, StageUpdate
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Refused
 from prefect_ruddr.sandbox.contract import load_contract
-from prefect_ruddr.stages import FIELD_NAMES
-from prefect_ruddr.updates import stage_update
+from prefect_ruddr.stages.stage import FIELD_NAMES
+from prefect_ruddr.stages.update import stage_update
 
 CONTRACT = Path(__file__).parents[1] / "openapi.yaml"
 SCHEMAS: dict[str, Any] = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))["components"][

@@ -45,6 +45,7 @@ def sources(root: Path) -> dict[str, ast.Module]:
 
 
 MODULES = sources(OURS)
+SANDBOX = {name for name in MODULES if name.startswith(sandbox.__name__)}
 
 
 def imported(node: ast.AST, *, inside_functions: bool) -> Iterator[str]:
@@ -107,12 +108,12 @@ def test_the_generated_client_knows_nothing_of_ours() -> None:
 
 def test_one_module_calls_the_generated_client() -> None:
     """What it lacks is added in one place."""
-    assert users("ruddr_client") == {"prefect_ruddr.api.ruddr_api.calls"}
+    assert users("ruddr_client") == {"prefect_ruddr.api.calls"}
 
 
-def test_one_module_names_the_http_library() -> None:
-    """So that another one can take its place."""
-    assert users("httpx") == {"prefect_ruddr.api.ruddr_api.wire"}
+def test_two_modules_name_the_http_library() -> None:
+    """The one that sends and the one that says where to: so that another library can follow."""
+    assert users("httpx") == {"prefect_ruddr.api.connection", "prefect_ruddr.api.wire"}
 
 
 def test_every_import_is_written_out() -> None:
@@ -128,8 +129,28 @@ def test_nobody_imports_what_prefect_keeps_to_itself() -> None:
         assert not [i for i in imported(module, inside_functions=True) if private.match(i)], name
 
 
-def test_imports_run_one_way() -> None:
-    """From the flows down to the errors, and never in a circle."""
+ROOMS = [
+    *("cli", "flows", "runs", "tasks", "credentials", "clients", "api", "pacing"),
+    *("recalibration", "sources", "stages", "log", "errors", "texts"),
+]
+"""From what a person calls to what is pure; `CONTRIBUTING.md` walks through them."""
+
+
+def room(module: str) -> str:
+    """Return the room, or the module at the top, that a module of ours is in."""
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - SANDBOX - {"prefect_ruddr"}))
+def test_imports_run_one_way(module: str) -> None:
+    """A module imports from its own room or from a later one."""
+    needed = ours_in(imported(MODULES[module], inside_functions=True)) - {"prefect_ruddr"}
+    place = ROOMS.index(room(module))
+    assert {name for name in needed if ROOMS.index(room(name)) < place} == set()
+
+
+def test_modules_never_import_in_a_circle() -> None:
+    """Not even within a room."""
     waiting = {
         name: ours_in(imported(module, inside_functions=False)) - {name, "prefect_ruddr"}
         for name, module in MODULES.items()
@@ -141,22 +162,25 @@ def test_imports_run_one_way() -> None:
         waiting = {name: needed for name, needed in waiting.items() if name not in leaves}
 
 
-LAYERS = ["flows", "tasks", "credentials", "api", "stages", "errors"]
+WITHOUT_PREFECT = {"api", "recalibration", "sources", "stages", "errors", "texts"}
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_each_layer_rests_on_those_below_it(layer: str) -> None:
-    """And knows nothing of those above."""
-    place = LAYERS.index(layer)
-    below = {f"prefect_ruddr.{name}" for name in LAYERS[place + 1 :]}
-    above = {f"prefect_ruddr.{name}" for name in LAYERS[:place]}
-    assert below <= reached(f"prefect_ruddr.{layer}")
-    assert not above & reached(f"prefect_ruddr.{layer}")
+@pytest.mark.parametrize(
+    "module",
+    sorted(n for n in MODULES.keys() - {"prefect_ruddr"} if room(n) in WITHOUT_PREFECT),
+)
+def test_what_is_not_about_runs_never_reaches_prefect(module: str) -> None:
+    """Not even by another module."""
+    assert "prefect" not in {name.partition(".")[0] for name in reached(module)}
 
 
-def test_the_errors_import_nothing_of_ours() -> None:
-    """Everything may raise them."""
-    assert not ours_in(reached("prefect_ruddr.errors"))
+@pytest.mark.parametrize(
+    "name", sorted(n for n in MODULES if OURS.joinpath(*n.split(".")).is_dir())
+)
+def test_the_front_of_a_room_holds_a_docstring_alone(name: str) -> None:
+    """Nothing runs, and nothing is looked for there; the package and the sandbox name theirs."""
+    if name not in {"prefect_ruddr", sandbox.__name__}:
+        assert [type(node) for node in MODULES[name].body] == [ast.Expr]
 
 
 PURE = [
@@ -175,10 +199,9 @@ def test_a_module_that_is_called_pure_is(name: str) -> None:
 
 def test_the_sandbox_and_the_rest_know_nothing_of_each_other() -> None:
     """A mistake in one is not in the other as well, where no test would see it."""
-    of_sandbox = {name for name in MODULES if name.startswith(sandbox.__name__)}
     for name in MODULES:
         needed = ours_in(imported(MODULES[name], inside_functions=True)) - {"prefect_ruddr"}
-        assert not (needed - of_sandbox if name in of_sandbox else needed & of_sandbox), name
+        assert not (needed - SANDBOX if name in SANDBOX else needed & SANDBOX), name
 
 
 ASKING = {"Answer", "RuddrApi"}
@@ -222,14 +245,21 @@ def test_type_checkers_see_the_public_names() -> None:
     assert names == set(prefect_ruddr.__all__) - {"__version__"}
 
 
-def test_every_error_is_public() -> None:
-    """Whoever is to handle an error can name it."""
-    defined = {
-        name
-        for name, value in vars(errors).items()
-        if inspect.isclass(value) and issubclass(value, Exception) and name[0] != "_"
-    }
-    assert defined <= set(prefect_ruddr.__all__)
+def subclasses(kind: type[BaseException], depth: int = 0) -> Iterator[tuple[int, str]]:
+    """Walk down the tree of an error, with the depth of each."""
+    yield depth, kind.__name__
+    for child in kind.__subclasses__():
+        yield from subclasses(child, depth + 1)
+
+
+def test_every_error_is_public_and_in_the_drawing() -> None:
+    """Whoever is to handle an error can name it, and sees where it belongs."""
+    for name in prefect_ruddr.__all__:
+        getattr(prefect_ruddr, name)
+    defined = sorted(subclasses(errors.RuddrError))
+    assert {name for _, name in defined} <= set(prefect_ruddr.__all__)
+    drawn = re.findall(r"^((?:[│ ├└─]{4})*)(\w+)", (errors.__doc__ or "").split("```")[1], re.M)
+    assert sorted((len(indent) // 4, name) for indent, name in drawn) == defined
 
 
 PUBLIC = [(name, getattr(prefect_ruddr, name)) for name in prefect_ruddr.__all__]
@@ -290,7 +320,7 @@ def test_the_examples_of_a_module_run(name: str) -> None:
 def test_there_are_examples_that_run() -> None:
     """An update is shown at work, not only described."""
     finder = doctest.DocTestFinder()
-    updates = importlib.import_module("prefect_ruddr.updates")
+    updates = importlib.import_module("prefect_ruddr.stages.update")
     assert sum(len(found.examples) for found in finder.find(updates)) >= 4
 
 

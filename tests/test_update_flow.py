@@ -18,7 +18,7 @@ from prefect_ruddr import (
     update_opportunity_stage_flow,
 )
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
-from prefect_ruddr.updates import stage_update
+from prefect_ruddr.stages.update import stage_update
 
 ID = UUID(EXAMPLE_STAGE_ID)
 

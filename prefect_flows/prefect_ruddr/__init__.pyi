@@ -21,7 +21,6 @@ from .errors import (
     StageConflict,
     StageEdited,
     StageNotFound,
-    StageUpdatesFailed,
     TooManyRequests,
     Unauthorized,
     UnexpectedResponse,
@@ -35,11 +34,12 @@ from .flows import (
     undo_stage_updates,
     update_opportunity_stage_flow,
 )
-from .outcomes import Outcome, StageOutcome, StageReport
-from .plans import FieldChange, StageChange, StagePlan, plan_stage_updates
 from .sources.rows import SourceRow
 from .sources.tables import stage_rows
-from .stages import Stage, StageStatus, Workspace
+from .stages.outcome import Outcome, StageOutcome, StageReport, StageUpdatesFailed
+from .stages.plan import FieldChange, StageChange, StagePlan, plan_stage_updates
+from .stages.stage import Stage, StageStatus, Workspace
+from .stages.update import StageUpdate, StageUpdateLike
 from .tasks import (
     aget_opportunity_stage,
     alist_opportunity_stages,
@@ -49,7 +49,6 @@ from .tasks import (
     read_stage_updates,
     update_opportunity_stage,
 )
-from .updates import StageUpdate, StageUpdateLike
 
 __version__: str
 

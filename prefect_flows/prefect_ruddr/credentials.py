@@ -17,7 +17,7 @@ from prefect_ruddr.pacing.prefect_limit import (
     aensure_global_concurrency_limit,
     ensure_global_concurrency_limit,
 )
-from prefect_ruddr.stages import Workspace
+from prefect_ruddr.stages.stage import Workspace
 
 if TYPE_CHECKING:
     from prefect_ruddr.api.ruddr_api import RuddrApi

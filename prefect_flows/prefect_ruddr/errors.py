@@ -35,13 +35,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from prefect_ruddr.texts import bounded
-
-if TYPE_CHECKING:
-    from prefect_ruddr.outcomes import StageReport
 
 MOST_TEXTS = 20
 """How many of the server's `errors` an error keeps."""
@@ -80,21 +77,6 @@ class InvalidCredentials(RuddrError):
     Not a `ValueError`: pydantic would wrap it in an error that holds the input, which is the
     key.
     """
-
-
-class StageUpdatesFailed(RuddrError):
-    """A run that ended with updates that are not in effect.
-
-    Attributes:
-        report: The whole report: one outcome for each update, in input order.
-    """
-
-    def __init__(self, message: str, report: StageReport) -> None:
-        self.report = report
-        super().__init__(message)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (*self.args, self.report))
 
 
 class StageEdited(RuddrError):

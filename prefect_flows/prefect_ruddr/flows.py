@@ -7,8 +7,6 @@ from uuid import UUID
 from prefect import flow
 
 from prefect_ruddr.credentials import RuddrCredentials
-from prefect_ruddr.outcomes import StageReport
-from prefect_ruddr.plans import RISKY_PROBABILITY_CHANGE
 from prefect_ruddr.runs.approval import Approval, Question
 from prefect_ruddr.runs.forms import (
     ProbabilityChange,
@@ -20,9 +18,11 @@ from prefect_ruddr.runs.forms import (
 from prefect_ruddr.runs.run import OnInvalid, apply_rows, take_back
 from prefect_ruddr.sources.opening import SourceFormat
 from prefect_ruddr.sources.tables import Blank
-from prefect_ruddr.stages import Stage
+from prefect_ruddr.stages.outcome import StageReport
+from prefect_ruddr.stages.plan import RISKY_PROBABILITY_CHANGE
+from prefect_ruddr.stages.stage import Stage
+from prefect_ruddr.stages.update import stage_update
 from prefect_ruddr.tasks import read_stage_updates, update_opportunity_stage
-from prefect_ruddr.updates import stage_update
 
 
 @flow(name="update-opportunity-stage")

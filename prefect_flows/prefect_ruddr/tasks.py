@@ -16,8 +16,8 @@ from prefect_ruddr.sources.files import read_source
 from prefect_ruddr.sources.opening import SourceFormat
 from prefect_ruddr.sources.rows import OnWrong, SourceRow
 from prefect_ruddr.sources.tables import Blank
-from prefect_ruddr.stages import Stage, stage_id
-from prefect_ruddr.updates import StageUpdate, StageUpdateLike, stage_update
+from prefect_ruddr.stages.stage import Stage, stage_id
+from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike, stage_update
 
 
 def _named_by_stage() -> str:

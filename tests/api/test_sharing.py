@@ -15,6 +15,7 @@ import pytest
 
 from prefect_ruddr import RuddrCredentials, StageUpdate
 from prefect_ruddr.api import wire
+from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.sandbox import Sandbox
 
 
@@ -24,7 +25,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     made: list[str] = []
 
     def noted(colour: str, make: Callable[..., Any]) -> Callable[..., Any]:
-        def note(connection: wire.Connection) -> Any:
+        def note(connection: Connection) -> Any:
             made.append(colour)
             return make(connection)
 

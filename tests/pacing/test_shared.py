@@ -17,6 +17,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
+from prefect_ruddr.pacing import shared
 from prefect_ruddr.pacing.budget import RequestBudget
 from prefect_ruddr.pacing.lending import Lender
 from prefect_ruddr.pacing.prefect_limit import ensure_global_concurrency_limit

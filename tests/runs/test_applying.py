@@ -13,7 +13,7 @@ from prefect_ruddr.api.ruddr_api import Answer, RuddrApi
 from prefect_ruddr.runs import applying
 from prefect_ruddr.runs.plan_table import PLAN_KEY
 from prefect_ruddr.sandbox import Sandbox
-from prefect_ruddr.stages import Stage
+from prefect_ruddr.stages.stage import Stage
 
 from .records import eventually, methods, patches, recorded_steps, run, table
 from .updates import updates_of

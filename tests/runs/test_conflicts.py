@@ -16,10 +16,10 @@ from prefect_ruddr import (
     apply_stage_updates,
     plan_stage_updates,
 )
-from prefect_ruddr.plans import StagePlan
 from prefect_ruddr.runs import applying
 from prefect_ruddr.runs.applying import apply_plan
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
+from prefect_ruddr.stages.plan import StagePlan
 
 from .conftest import OnRequest
 from .records import methods, patches, run

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates
+from prefect_ruddr.runs import artifacts, run
 from prefect_ruddr.sandbox import Sandbox
 
 from .records import methods

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from prefect_ruddr import InvalidStageUpdates, SourceRow, Stage, StageUpdate
-from prefect_ruddr.naming import MOST_SUGGESTIONS, StageName, StageNames
 from prefect_ruddr.runs.intake import intake
+from prefect_ruddr.stages.names import MOST_SUGGESTIONS, StageName, StageNames
 
 from .files import A, B, C
 

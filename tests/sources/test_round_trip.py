@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from prefect_ruddr import InvalidStageUpdates, StageUpdate, stage_rows
 from prefect_ruddr.sources.files import read_source
-from prefect_ruddr.stages import FIELD_NAMES
+from prefect_ruddr.stages.stage import FIELD_NAMES
 
 MARKER = "\\N"
 COLUMNS = ("id", *FIELD_NAMES)

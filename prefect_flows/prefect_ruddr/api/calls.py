@@ -11,8 +11,8 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from prefect_ruddr.errors import UnexpectedResponse
-from prefect_ruddr.stages import Stage, Workspace, stage_id
-from prefect_ruddr.updates import StageUpdate
+from prefect_ruddr.stages.stage import Stage, Workspace, stage_id
+from prefect_ruddr.stages.update import StageUpdate
 from ruddr_client import Client as Client  # noqa: PLC0414  # api.py makes one of each colour
 from ruddr_client.api.opportunity_stages import (
     get_opportunity_stage,

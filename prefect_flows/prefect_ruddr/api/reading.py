@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect_ruddr.errors import StageNotFound
-from prefect_ruddr.stages import Stage
+from prefect_ruddr.stages.stage import Stage
 
 if TYPE_CHECKING:
     from prefect_ruddr.api.ruddr_api import RuddrApi

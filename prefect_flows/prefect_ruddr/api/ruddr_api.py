@@ -18,8 +18,8 @@ from prefect_ruddr.api.calls import WORKSPACE, Call, Client, Pages, get_call, up
 from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
 from prefect_ruddr.pacing.budget import RequestBudget
-from prefect_ruddr.stages import Stage, Workspace
-from prefect_ruddr.updates import StageUpdate
+from prefect_ruddr.stages.stage import Stage, Workspace
+from prefect_ruddr.stages.update import StageUpdate
 
 T = TypeVar("T")
 

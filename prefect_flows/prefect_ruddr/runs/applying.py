@@ -17,11 +17,11 @@ from prefect.utilities.annotations import quote
 from prefect_ruddr.api.reading import read_live_stages
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageEdited, WorkspaceMismatch
-from prefect_ruddr.outcomes import StageOutcome
-from prefect_ruddr.plans import StageChange, StagePlan
 from prefect_ruddr.runs.artifacts import Progress
 from prefect_ruddr.runs.steps import apply_stage_change
-from prefect_ruddr.stages import Stage
+from prefect_ruddr.stages.outcome import StageOutcome
+from prefect_ruddr.stages.plan import StageChange, StagePlan
+from prefect_ruddr.stages.stage import Stage
 
 CONCURRENCY = 16
 """How many steps are under way at once, at the most: enough to keep 20 requests a second going

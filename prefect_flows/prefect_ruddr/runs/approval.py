@@ -15,8 +15,8 @@ from prefect.runtime import flow_run
 from prefect.states import Running
 from pydantic import Field
 
-from prefect_ruddr.plans import StageChange, StagePlan
 from prefect_ruddr.runs.reports import MOST_LINES, change_text
+from prefect_ruddr.stages.plan import StageChange, StagePlan
 
 Approval: TypeAlias = Literal["never", "risky", "always"]
 """When a person is asked: never, when a change of the plan is risky, or for every plan."""

@@ -13,7 +13,7 @@ from pydantic_core import core_schema
 
 from prefect_ruddr.runs.applying import CONCURRENCY
 from prefect_ruddr.runs.intake import Row
-from prefect_ruddr.updates import StageUpdate, StageUpdateLike
+from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike
 
 P = ParamSpec("P")
 R = TypeVar("R")

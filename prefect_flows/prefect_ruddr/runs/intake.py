@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from prefect_ruddr.errors import InvalidStageUpdates
-from prefect_ruddr.naming import StageName, StageNames, addressed
-from prefect_ruddr.outcomes import Ledger, StageOutcome
 from prefect_ruddr.sources.rows import SourceRow
-from prefect_ruddr.stages import Stage
-from prefect_ruddr.updates import StageUpdate, StageUpdateLike
+from prefect_ruddr.stages.names import StageName, StageNames, addressed
+from prefect_ruddr.stages.outcome import Ledger, StageOutcome
+from prefect_ruddr.stages.stage import Stage
+from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike
 
 Row: TypeAlias = StageUpdateLike | SourceRow
 """What a run takes: an update, a mapping with the same names, or a row that has a place."""

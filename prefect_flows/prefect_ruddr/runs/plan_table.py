@@ -13,10 +13,10 @@ from uuid import UUID
 from prefect.client.schemas.objects import Artifact
 
 from prefect_ruddr.errors import PlanNotFound
-from prefect_ruddr.plans import FieldChange, StageChange, StagePlan, merged
 from prefect_ruddr.runs.artifacts import artifacts_of, publish
 from prefect_ruddr.runs.reports import OUTCOMES_KEY
-from prefect_ruddr.stages import FieldValue, Workspace
+from prefect_ruddr.stages.plan import FieldChange, StageChange, StagePlan, merged
+from prefect_ruddr.stages.stage import FieldValue, Workspace
 from prefect_ruddr.texts import bounded, count
 
 PLAN_KEY = "ruddr-stage-plan"

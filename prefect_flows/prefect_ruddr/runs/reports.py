@@ -8,10 +8,10 @@ from typing import Any
 
 from prefect.events import emit_event
 
-from prefect_ruddr.outcomes import StageOutcome, StageReport
-from prefect_ruddr.plans import FieldChange, StageChange, StagePlan
 from prefect_ruddr.runs.artifacts import publish
-from prefect_ruddr.stages import FieldValue
+from prefect_ruddr.stages.outcome import StageOutcome, StageReport
+from prefect_ruddr.stages.plan import FieldChange, StageChange, StagePlan
+from prefect_ruddr.stages.stage import FieldValue
 from prefect_ruddr.texts import count
 
 OUTCOMES_KEY = "ruddr-stage-outcomes"

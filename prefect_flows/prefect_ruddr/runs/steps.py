@@ -14,10 +14,10 @@ from prefect.logging import get_run_logger
 from prefect_ruddr.api.reading import read_live_stages
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, StageEdited, ValueNotKept
-from prefect_ruddr.outcomes import StageOutcome
-from prefect_ruddr.plans import StageChange
 from prefect_ruddr.runs.reports import change_text, emit_updated
-from prefect_ruddr.stages import Stage
+from prefect_ruddr.stages.outcome import StageOutcome
+from prefect_ruddr.stages.plan import StageChange
+from prefect_ruddr.stages.stage import Stage
 
 
 @task(name="read-live-stages", cache_policy=NO_CACHE)

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 from attrs import frozen
 
 from prefect_ruddr.errors import InvalidStageUpdates
-from prefect_ruddr.naming import addressed
-from prefect_ruddr.updates import StageUpdateLike
+from prefect_ruddr.stages.names import addressed
+from prefect_ruddr.stages.update import StageUpdateLike
 
 OnWrong: TypeAlias = Literal["stop", "keep"]
 """What to do about wrong rows: raise, or hand them on with what is wrong."""

@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.sources.rows import OnWrong, SourceRow, accepted, source_row
-from prefect_ruddr.stages import FIELD_NAMES
+from prefect_ruddr.stages.stage import FIELD_NAMES
 from prefect_ruddr.texts import bounded
 
 Blank: TypeAlias = Literal["leave", "clear"]

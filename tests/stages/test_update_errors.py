@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from prefect_ruddr import InvalidStageUpdates
-from prefect_ruddr.stages import FIELD_NAMES, stage_id
-from prefect_ruddr.updates import stage_update
+from prefect_ruddr.stages.stage import FIELD_NAMES, stage_id
+from prefect_ruddr.stages.update import stage_update
 
 ID = "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19"
 

@@ -10,8 +10,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, StrictStr, ValidationError
 
 from prefect_ruddr.errors import InvalidStageUpdates
-from prefect_ruddr.stages import Stage
-from prefect_ruddr.updates import StageUpdate, StageUpdateLike, stage_update, violations
+from prefect_ruddr.stages.stage import Stage
+from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike, stage_update, violations
 
 UNKNOWN_ID = UUID(int=0)
 """The id of an update as long as only the stage's name is known."""

@@ -22,8 +22,8 @@ from prefect_ruddr import (
     StageUpdatesFailed,
     TooManyRequests,
 )
-from prefect_ruddr.outcomes import OUTCOMES, Ledger, Outcome
-from prefect_ruddr.plans import FieldChange
+from prefect_ruddr.stages.outcome import OUTCOMES, Ledger, Outcome
+from prefect_ruddr.stages.plan import FieldChange
 
 IDS = [UUID(int=number, version=4) for number in range(1, 9)]
 

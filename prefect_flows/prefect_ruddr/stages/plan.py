@@ -15,8 +15,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from prefect_ruddr.stages import FIELD_NAMES, FieldName, FieldValue, Stage, Workspace
-from prefect_ruddr.updates import StageUpdate
+from prefect_ruddr.stages.stage import FIELD_NAMES, FieldName, FieldValue, Stage, Workspace
+from prefect_ruddr.stages.update import StageUpdate
 
 Standing: TypeAlias = Literal["due", "unchanged", "conflict"]
 """Where a change stands against a live stage: to be written, already there, or overtaken."""
@@ -207,7 +207,7 @@ def plan_stage_updates(
         KeyError: When the live stage of an update is missing.
 
     Examples:
-        >>> from prefect_ruddr.stages import Stage
+        >>> from prefect_ruddr.stages.stage import Stage
         >>> stage = Stage(
         ...     id=UUID("a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19"), name="Negotiation",
         ...     description=None, probability=0.75, status_id="open", is_active=True,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from prefect.client.schemas.objects import Artifact
 
 from prefect_ruddr import StagePlan, StageUpdate, plan_stage_updates
-from prefect_ruddr.plans import merged
 from prefect_ruddr.runs.plan_table import plan_metadata, plan_rows, published_plan
+from prefect_ruddr.stages.plan import merged
 
 from .workspaces import (
     OTHER_WORKSPACE,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Literal, Self, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from prefect_ruddr.errors import RuddrRequestError
-from prefect_ruddr.plans import StageChange
-from prefect_ruddr.stages import FieldName, FieldValue, Stage, Workspace
-from prefect_ruddr.updates import StageUpdate
+from prefect_ruddr.errors import RuddrError, RuddrRequestError
+from prefect_ruddr.stages.plan import StageChange
+from prefect_ruddr.stages.stage import FieldName, FieldValue, Stage, Workspace
+from prefect_ruddr.stages.update import StageUpdate
 
 Outcome: TypeAlias = Literal[
     "updated", "unchanged", "rejected", "conflict", "failed", "not_attempted"
@@ -167,6 +167,21 @@ class StageReport(BaseModel):
             return "; ".join(dict.fromkeys(line.error or "not attempted" for _, line in bad))
         more = [f"and {len(own) - most} more"] if len(own) > most else []
         return "; ".join(own[:most] + more)
+
+
+class StageUpdatesFailed(RuddrError):
+    """A run that ended with updates that are not in effect.
+
+    Attributes:
+        report: The whole report: one outcome for each update, in input order.
+    """
+
+    def __init__(self, message: str, report: StageReport) -> None:
+        self.report = report
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (*self.args, self.report))
 
 
 class Ledger:

@@ -15,8 +15,8 @@ from prefect.utilities.collections import visit_collection
 from pydantic import ValidationError
 
 from prefect_ruddr import Stage, StageUpdate, Workspace
-from prefect_ruddr.stages import FIELD_NAMES, stage_id
-from prefect_ruddr.updates import stage_update
+from prefect_ruddr.stages.stage import FIELD_NAMES, stage_id
+from prefect_ruddr.stages.update import stage_update
 
 ID = "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19"
 PIPELINE = "b9c85ac3-1a1d-4f31-a0c5-6e7d3d8ee0b2"

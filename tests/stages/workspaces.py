@@ -10,7 +10,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from prefect_ruddr import Stage, StagePlan, StageUpdate, Workspace
-from prefect_ruddr.stages import FIELD_NAMES, FieldName, FieldValue
+from prefect_ruddr.stages.stage import FIELD_NAMES, FieldName, FieldValue
 
 Live = dict[UUID, Stage]
 

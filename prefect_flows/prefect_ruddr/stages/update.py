@@ -28,7 +28,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from prefect_ruddr.errors import InvalidStageUpdates
-from prefect_ruddr.stages import FIELD_NAMES, FieldName, FieldValue, StageStatus, plain_value
+from prefect_ruddr.stages.stage import FIELD_NAMES, FieldName, FieldValue, StageStatus, plain_value
 from prefect_ruddr.texts import shown
 
 MAX_NAME_LENGTH = 255

@@ -1,0 +1,1 @@
+"""The words: a stage, an update, a plan, an outcome. Pure."""
