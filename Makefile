@@ -33,8 +33,8 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 .PHONY: lock
-lock: $(READY) ## Pin every dependency with its hashes in requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header -q -o requirements.lock
+lock: $(READY) ## Pin the newest release of every dependency, with its hashes, in requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --upgrade --universal --generate-hashes --no-header -q -o requirements.lock
 
 .PHONY: generate
 generate: $(READY) ## Compile openapi.yaml into generated_client/ruddr_client

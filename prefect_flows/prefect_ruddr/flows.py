@@ -1,7 +1,5 @@
 """The deployable flows."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 from prefect import flow

@@ -1,7 +1,5 @@
 """One Prefect task for each call of the API, with an async twin."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from uuid import UUID

@@ -1,7 +1,5 @@
 """The steps of a run, as Prefect tasks: read what is live, and write one change."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 from typing import Any
