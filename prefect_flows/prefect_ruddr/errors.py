@@ -8,7 +8,9 @@ RuddrError
 ├── StageUpdatesFailed                    a run in which not every update is in effect
 ├── StageEdited                           somebody changed the stage since; not written
 ├── ValueNotKept                          Ruddr confirmed, but holds another value
-├── PlanNotFound                          there is no plan to take back
+├── RunStopped                            the run ended before this stage's turn; not written
+├── PlanNotFound                          there is no plan to undo or to apply
+├── RunNotEnded                           the run to undo may still be writing
 ├── WorkspaceMismatch                     the key is another workspace's; nothing was written
 ├── GlobalConcurrencyLimitError           the named limit is missing or does not fit
 └── RuddrRequestError                     a request that did not end well
@@ -80,15 +82,31 @@ class InvalidCredentials(RuddrError):
 
 
 class StageEdited(RuddrError):
-    """Somebody has changed the stage since it was planned; it was not written."""
+    """Somebody has changed the stage since it was planned; it was not written after that.
+
+    Attributes:
+        in_doubt: Whether an earlier attempt, whose answer was lost, may have written it.
+    """
+
+    def __init__(self, message: str, *, in_doubt: bool = False) -> None:
+        self.in_doubt = in_doubt
+        super().__init__(message)
 
 
 class ValueNotKept(RuddrError):
     """Ruddr confirmed a change, but the stage holds another value than was sent."""
 
 
+class RunStopped(RuddrError):
+    """The run was stopped before this stage's turn; it was not written."""
+
+
 class PlanNotFound(RuddrError):
-    """Prefect knows no plan of that flow run that could be taken back."""
+    """Prefect knows no plan of that flow run that could be undone or applied."""
+
+
+class RunNotEnded(RuddrError):
+    """The flow run to undo has not ended, so it may still be writing; nothing was written."""
 
 
 class WorkspaceMismatch(RuddrError):
@@ -111,6 +129,7 @@ class RuddrRequestError(RuddrError):
         retry_after: The wait in seconds that the server asked for, or None.
         may_have_been_applied: True for a write that Ruddr may have carried out in spite of
             the error. Read the stage to know.
+        was_read_back: Whether the message says what reading the stage showed.
         retryable: Whether the same request may succeed later.
         ends_run: Whether every other request of this key would fail the same way.
     """
@@ -137,6 +156,7 @@ class RuddrRequestError(RuddrError):
         self.attempts = attempts
         self.retry_after = retry_after
         self.may_have_been_applied = may_have_been_applied
+        self.was_read_back = False
         super().__init__(self.message)
 
     def __str__(self) -> str:
@@ -146,7 +166,7 @@ class RuddrRequestError(RuddrError):
         sent = f" [sent {self.attempts} times]" if self.attempts > 1 else ""
         doubt = (
             " The change may have been carried out: read the stage to know."
-            if self.may_have_been_applied
+            if self.may_have_been_applied and not self.was_read_back
             else ""
         )
         asked = self.retry_after
@@ -165,10 +185,10 @@ class RuddrRequestError(RuddrError):
         return error
 
     def read_back(self, finding: str) -> Self:
-        """Return a copy that knows, from reading the stage, what became of the write."""
+        """Return a copy that says what reading the stage showed of the write."""
         error = copy(self)
         error.message = f"{self.message}; read back: {finding}"
-        error.may_have_been_applied = False
+        error.was_read_back = True
         return error
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TypeAlias
 from uuid import UUID
 
 from prefect.futures import PrefectFuture
-from prefect.results import ResultRecord  # type: ignore[attr-defined]  # where it is documented
 from prefect.utilities.annotations import quote
 
-from prefect_ruddr.api.reading import read_live_stages
+from prefect_ruddr.api.reading import MOST_IN_A_SLICE, read_again, read_slice, slices
 from prefect_ruddr.credentials import RuddrCredentials
-from prefect_ruddr.errors import RuddrRequestError, StageEdited, WorkspaceMismatch
-from prefect_ruddr.runs.artifacts import Progress
-from prefect_ruddr.runs.steps import apply_stage_change
-from prefect_ruddr.stages.outcome import StageOutcome
+from prefect_ruddr.errors import RuddrRequestError, WorkspaceMismatch
+from prefect_ruddr.records.progress import Progress
+from prefect_ruddr.runs.steps import Ended, Seen, apply_stage_change, missed_text, step_ended
+from prefect_ruddr.runs.stopping import Stop
+from prefect_ruddr.stages.order import WriteOrder, over_a_third_name
+from prefect_ruddr.stages.outcome import Ledger, StageOutcome
 from prefect_ruddr.stages.plan import StageChange, StagePlan
 from prefect_ruddr.stages.stage import Stage
 
@@ -28,48 +28,13 @@ CONCURRENCY = 16
 when each takes 0.8 s, and how many may still be sent after one says that the rest would fail
 too."""
 
-FEW = 4
-"""How many steps are under way at first. Where Ruddr answers at once they keep this process busy,
-and more would only get into each other's way."""
+MOST_GIVEN_UP = 3
+"""After so many calls in a row that gave up, Ruddr is taken to be away, and the run ends."""
 
-SLOW_SECONDS = 0.02
-"""How long no step may end while this process is mostly idle, in seconds, before there are twice
-as many under way: it is answers that they wait for then."""
-
-FRESH_SECONDS = 60.0
-"""How old a plan may be, in seconds, before its stages are read again."""
+GRACE_SECONDS = 2.0
+"""How long a run that is interrupted waits for the steps that are under way, in seconds."""
 
 _Future: TypeAlias = PrefectFuture[int | StageOutcome]
-
-
-def apply_plan(
-    ruddr_credentials: RuddrCredentials, plan: StagePlan, *, reread: bool
-) -> dict[UUID, StageOutcome]:
-    """Write a plan: one task run and one PATCH for each change that is still due.
-
-    Args:
-        ruddr_credentials: The key to the plan's workspace.
-        plan: What to write.
-        reread: Whether to read the stages again first; done in any case when the plan is
-            older than a minute.
-
-    Returns:
-        The outcome of each change, by the id of its stage.
-
-    Raises:
-        WorkspaceMismatch: When the key is another workspace's; nothing is written.
-        RuddrRequestError: When the stages had to be read again and could not be.
-    """
-    if not plan.changes:
-        return {}
-    age = (datetime.now(UTC) - plan.created_at).total_seconds()
-    live: Mapping[UUID, Stage] = {}
-    if reread or age > FRESH_SECONDS:
-        require_workspace(ruddr_credentials, plan)
-        live = read_live_stages(
-            ruddr_credentials.get_client(), (change.stage_id for change in plan.changes)
-        )
-    return _Steps(ruddr_credentials, plan).run(live)
 
 
 def require_workspace(ruddr_credentials: RuddrCredentials, plan: StagePlan) -> None:
@@ -86,87 +51,73 @@ def require_workspace(ruddr_credentials: RuddrCredentials, plan: StagePlan) -> N
         )
 
 
-class _Steps:
-    """The steps of a plan, with no more than so many under way at once."""
+class Applying:
+    """Writes a plan: one task run and one PATCH for each change that is still valid.
 
-    def __init__(self, ruddr_credentials: RuddrCredentials, plan: StagePlan) -> None:
+    Args:
+        ruddr_credentials: The key to the plan's workspace.
+        order: The changes, in the order in which they can be written.
+        listed: The ids of stages as Ruddr lists them, as far as that is known.
+        ledger: Where the outcome of each change is recorded as soon as it is known.
+        stop: Set when nothing more is to be sent.
+    """
+
+    def __init__(
+        self,
+        ruddr_credentials: RuddrCredentials,
+        order: WriteOrder,
+        listed: Sequence[UUID],
+        ledger: Ledger,
+        stop: Stop,
+    ) -> None:
         self._ruddr_credentials = ruddr_credentials
-        self._plan = plan
-        self._done: SimpleQueue[tuple[UUID, _Future]] = SimpleQueue()
-        self._outcomes: dict[UUID, StageOutcome] = {}
-        self._changes = {change.stage_id: change for change in plan.changes}
-        self._stopped_by: BaseException | None = None
-        self._under_way = 0
-        self._most = min(FEW, CONCURRENCY)
+        self._order = order
+        self._listed = listed
+        self._ledger = ledger
+        self._stop = stop
+        self._done: SimpleQueue[tuple[StageChange, _Future]] = SimpleQueue()
+        self._under_way: dict[UUID, StageChange] = {}
+        self._given_up = 0
+        self._written: dict[UUID, StageChange] = {}
 
-    def run(self, live: Mapping[UUID, Stage]) -> dict[UUID, StageOutcome]:
-        with Progress(len(self._plan.changes)) as progress:
-            self._carry_out(live, progress)
-        for stage_id, change in self._changes.items():
-            if stage_id not in self._outcomes:
-                self._outcomes[stage_id] = StageOutcome.of(
-                    change, "not_attempted", f"the run was stopped: {self._stopped_by}"
-                )
-        return self._outcomes
+    def run(self) -> None:
+        """Carry the plan out, and record what becomes of each change.
 
-    def _carry_out(self, live: Mapping[UUID, Stage], progress: Progress) -> None:
-        for stage_id, change in self._changes.items():
-            self._make_room(progress)
-            if self._stopped_by:
-                break
-            # Quoted, as Prefect would otherwise search each for the futures of other tasks.
-            future = apply_stage_change.submit(  # type: ignore[call-overload]  # it unwraps them
-                quote(self._ruddr_credentials), quote(change), quote(live.get(stage_id))
-            )
-            self._under_way += 1
-            future.add_done_callback(partial(self._ended, stage_id))
-        while self._under_way:
-            self._settle(progress)
+        Raises:
+            RuddrRequestError: When stages could not be read again before they were written.
+        """
+        total = len(self._order.free) + len(self._order.chained) + sum(map(len, self._order.swaps))
+        with Progress(total) as progress:
+            self._progress = progress
+            try:
+                self._write_free()
+                for swap in self._order.swaps:
+                    self._one_after_the_other(over_a_third_name(swap))
+                self._one_after_the_other(self._order.chained)
+            except RuddrRequestError as error:
+                self._stop.set(str(error))
+                self._drain()
+                raise
+            except BaseException:
+                self._stop.set("it was interrupted")
+                self._drain(GRACE_SECONDS)
+                raise
+            self._drain()
 
-    def _make_room(self, progress: Progress) -> None:
-        """Wait until another step may start: one has ended, or it is Ruddr that all wait for."""
-        while self._under_way >= self._most:
-            patience = SLOW_SECONDS if self._most < CONCURRENCY else None
-            before = time.process_time()
-            in_time = self._settle(progress, patience)
-            if not in_time and time.process_time() - before < SLOW_SECONDS / 2:
-                self._most = min(2 * self._most, CONCURRENCY)
+    def look_once_more(self) -> str | None:
+        """Read what was written once more, and record what is so at the end.
 
-    def _ended(self, stage_id: UUID, future: _Future) -> None:
-        self._done.put((stage_id, future))
-
-    def _settle(self, progress: Progress, patience: float | None = None) -> bool:
-        """Wait for a step to end, and take its outcome down; tell whether one did in time."""
+        Returns:
+            What a person should know where the stages could not be read; otherwise None.
+        """
+        if not self._written:
+            return None
         try:
-            stage_id, future = self._done.get(timeout=patience)
-        except Empty:
-            return False
-        self._under_way -= 1
-        change = self._changes[stage_id]
-        result = self._result(change, future)
-        if isinstance(result, int):
-            self._outcomes[stage_id] = StageOutcome.sent(change, "updated", attempts=result)
-        elif isinstance(result, StageOutcome):
-            self._outcomes[stage_id] = result
-        elif isinstance(result, StageEdited):
-            self._outcomes[stage_id] = StageOutcome.of(change, "conflict", str(result))
-        elif isinstance(result, BaseException):
-            self._outcomes[stage_id] = StageOutcome.failure(change, result)
-            if isinstance(result, RuddrRequestError) and result.ends_run:
-                self._stopped_by = result
-        progress.show(len(self._outcomes))
-        return True
-
-    def _result(self, change: StageChange, future: _Future) -> object:
-        try:
-            future.wait()
-            data = future.state.data
-            # Where it is at hand, the result need not be fetched on an event loop of Prefect's.
-            if isinstance(data, ResultRecord):
-                return data.result
-            return future.result(raise_on_failure=False)
-        except Exception as error:  # noqa: BLE001  # whatever a task runner raises for a lost worker
-            self._stopped_by = error
-            why = f"its worker was lost, it may have been carried out: {error}"
-            failed = StageOutcome.of(change, "failed", why)
-            return failed.model_copy(update={"retryable": True})
+            live = read_again(self._ruddr_credentials.get_client(), self._listed, self._written)
+        except RuddrRequestError as error:
+            return f"The stages could not be read once more after the last was written: {error}"
+        self._ledger.settle(
+            self._at_the_end(change, live.get(stage_id))
+            for stage_id, change in self._written.items()
+        )
+        return None

@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from prefect.states import Running
 from pydantic import Field
 
-from prefect_ruddr.runs.reports import MOST_LINES, change_text
+from prefect_ruddr.records.summary import MOST_LINES, change_text
 from prefect_ruddr.stages.plan import StageChange, StagePlan
 
 Approval: TypeAlias = Literal["never", "risky", "always"]

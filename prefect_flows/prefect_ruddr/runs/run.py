@@ -13,10 +13,10 @@ from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError
 from prefect_ruddr.runs.applying import apply_plan, require_workspace
 from prefect_ruddr.runs.approval import Question, refusal
-from prefect_ruddr.runs.artifacts import current_flow_run_id
+from prefect_ruddr.records.artifacts import current_flow_run_id
 from prefect_ruddr.runs.intake import Intake, Row, intake, ledger_of
-from prefect_ruddr.runs.plan_table import load_applied_plan, publish_plan
-from prefect_ruddr.runs.reports import publish_outcomes
+from prefect_ruddr.records.plan_table import load_applied_plan, publish_plan
+from prefect_ruddr.records.summary import publish_outcomes
 from prefect_ruddr.runs.steps import read_stages
 from prefect_ruddr.stages.outcome import Ledger, StageOutcome, StageReport, StageUpdatesFailed
 from prefect_ruddr.stages.plan import StageChange, StagePlan, plan_stage_updates

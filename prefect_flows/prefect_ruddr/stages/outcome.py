@@ -8,18 +8,37 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, computed_field
+from rich.text import Text
 
 from prefect_ruddr.errors import RuddrError, RuddrRequestError
-from prefect_ruddr.stages.plan import StageChange
+from prefect_ruddr.stages.diff import Entry, FieldStep, Shown, diff
+from prefect_ruddr.stages.plan import StageChange, labelled
 from prefect_ruddr.stages.stage import FieldName, FieldValue, Stage, Workspace
 from prefect_ruddr.stages.update import StageUpdate
 
 Outcome: TypeAlias = Literal[
-    "updated", "unchanged", "rejected", "conflict", "failed", "not_attempted"
+    "failed", "conflict", "rejected", "not_attempted", "updated", "planned", "unchanged"
 ]
 """How an update can end; every update ends in exactly one of these."""
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+"""What did not work comes first, as that is what a person looks for."""
+
+GOOD: frozenset[Outcome] = frozenset({"updated", "planned", "unchanged"})
+"""The outcomes that nobody has to do anything about."""
+
+
+WORDS: Mapping[Outcome, str] = {"planned": "would change", "not_attempted": "not attempted"}
+"""How an outcome reads to people, where that is not its name."""
+
+_STYLES: Mapping[Outcome, str] = {
+    "failed": "bold red",
+    "conflict": "bold red",
+    "rejected": "bold red",
+    "not_attempted": "yellow",
+    "updated": "green",
+    "planned": "cyan",
+}
 
 
 class StageOutcome(BaseModel):
@@ -27,13 +46,17 @@ class StageOutcome(BaseModel):
 
     Attributes:
         outcome: "updated": Ruddr confirmed it. "unchanged": the stage held the values already.
-            "rejected": bad input, nothing sent. "conflict": somebody changed the stage after
-            it was planned, not written. "failed": Ruddr refused it or did not answer.
-            "not_attempted": the run ended before its turn, or was a dry run.
+            "planned": it would be written if this were no dry run. "rejected": bad input,
+            nothing sent. "conflict": somebody changed the stage after it was planned; not
+            written, or changed again since it was. "failed": Ruddr refused it or did not
+            answer. "not_attempted": the run ended before its turn.
         stage_id: The stage; None where the input did not say which.
         stage_name: What the stage was called; None where it was not read.
+        pipeline: What tells the stage apart from others of its name, or None.
         before: The values of the differing fields as they were.
         after: The values of the differing fields as they were wanted.
+        written: Whether the change was carried out: True where Ruddr confirmed it, False where
+            it was not, None where nobody can tell.
         attempts: How many times the PATCH was sent.
         error: What went wrong, in one line; also what is doubtful about a success.
         retryable: Whether the same update may succeed in another run.
@@ -45,8 +68,10 @@ class StageOutcome(BaseModel):
     outcome: Outcome
     stage_id: UUID | None = None
     stage_name: str | None = None
+    pipeline: str | None = None
     before: dict[FieldName, FieldValue] = {}
     after: dict[FieldName, FieldValue] = {}
+    written: bool | None = False
     attempts: int = 0
     error: str | None = None
     retryable: bool = False
@@ -59,23 +84,19 @@ class StageOutcome(BaseModel):
             outcome=outcome,
             stage_id=change.stage_id,
             stage_name=change.stage_name,
+            pipeline=change.pipeline,
             before=change.before,
             after=change.after,
             error=error,
-            retryable=outcome == "not_attempted" and change.is_writable,
+            retryable=outcome == "not_attempted" and change.unwritable() is None,
         )
 
     @classmethod
-    def unchanged(cls, stage: Stage) -> Self:
-        """Return the outcome of an update whose stage held everything already."""
-        return cls(outcome="unchanged", stage_id=stage.id, stage_name=stage.name)
-
-    @classmethod
-    def sent(
-        cls, change: StageChange, outcome: Outcome, *, attempts: int, error: str | None = None
-    ) -> Self:
-        """Return the outcome of a change that was sent."""
-        return cls.of(change, outcome, error).model_copy(update={"attempts": attempts})
+    def updated(cls, change: StageChange, *, attempts: int, error: str | None = None) -> Self:
+        """Return the outcome of a change that was written."""
+        return cls.of(change, "updated", error).model_copy(
+            update={"written": True, "attempts": attempts}
+        )
 
     @classmethod
     def failure(cls, change: StageChange, error: BaseException) -> Self:
@@ -83,12 +104,28 @@ class StageOutcome(BaseModel):
         failed = cls.of(change, "failed", " ".join(str(error).split()) or type(error).__name__)
         if isinstance(error, RuddrRequestError):
             return failed.model_copy(
-                update={"attempts": error.attempts, "retryable": error.retryable}
+                update={
+                    "attempts": error.attempts,
+                    "retryable": error.retryable,
+                    "written": None if error.may_have_been_applied else False,
+                }
             )
         return failed
 
+    @property
+    def steps(self) -> tuple[FieldStep, ...]:
+        """The fields that differ, each with the value before and the value wanted."""
+        return tuple((field, self.before.get(field), after) for field, after in self.after.items())
 
-class StageReport(BaseModel):
+    @property
+    def label(self) -> str | None:
+        """What a person knows the stage by; its id where the name is not known."""
+        if self.stage_name is None:
+            return str(self.stage_id) if self.stage_id else None
+        return labelled(self.stage_name, self.pipeline)
+
+
+class StageReport(Shown, BaseModel):
     """What a run did: one outcome for each update, in the order they came in.
 
     Attributes:
@@ -96,6 +133,8 @@ class StageReport(BaseModel):
         flow_run_id: The flow run that did it, which is what an undo asks for.
         workspace: The workspace; None where nothing had to be written.
         dry_run: Whether the run only planned.
+        warnings: What else a person should know, such as that the stages could not be read
+            once more at the end.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -104,6 +143,7 @@ class StageReport(BaseModel):
     flow_run_id: UUID | None = None
     workspace: Workspace | None = None
     dry_run: bool = False
+    warnings: tuple[str, ...] = ()
 
     @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
     @property
@@ -115,13 +155,34 @@ class StageReport(BaseModel):
     @property
     def succeeded(self) -> bool:
         """Whether every update is in effect; in a dry run, whether every update could be."""
-        return all(outcome.outcome in self._good for outcome in self.outcomes)
+        return all(outcome.outcome in GOOD for outcome in self.outcomes)
 
-    @property
-    def _good(self) -> set[Outcome]:
-        return (
-            {"updated", "unchanged", "not_attempted"} if self.dry_run else {"updated", "unchanged"}
+    def diff(self, most: int | None = None) -> Text:
+        """Return the report as a text for people: `print` and `rich.print` show it too.
+
+        Args:
+            most: How many updates to show; None for all. Those that needed nothing are counted.
+        """
+        lines = sorted(
+            (line for line in self.outcomes if line.outcome != "unchanged"),
+            key=lambda line: OUTCOMES.index(line.outcome),
         )
+        shown = lines if most is None else lines[:most]
+        title = f"{'Dry run: ' if self.dry_run else ''}{self.summary()}"
+        entries = (
+            Entry(
+                line.label or line.place or "no stage",
+                line.steps,
+                WORDS.get(line.outcome, line.outcome),
+                _STYLES[line.outcome],
+                line.error,
+            )
+            for line in shown
+        )
+        text = diff(title, entries, len(lines) - len(shown))
+        for warning in self.warnings:
+            text.append(f"\n  {warning}", "not bold yellow")
+        return text
 
     def retryable(self) -> list[StageUpdate]:
         """Return the updates that may succeed when they are sent again, in order.
@@ -135,9 +196,9 @@ class StageReport(BaseModel):
         ]
 
     def summary(self) -> str:
-        """Return the counts that are not zero, such as "3 updated, 1 conflict"."""
+        """Return the counts that are not zero, such as "1 conflict, 3 updated"."""
         listed = [
-            f"{count} {outcome.replace('_', ' ')}"
+            f"{count} {WORDS.get(outcome, outcome)}"
             for outcome, count in self.counts.items()
             if count
         ]
@@ -155,11 +216,10 @@ class StageReport(BaseModel):
         bad = [
             (position, line)
             for position, line in enumerate(self.outcomes, 1)
-            if line.outcome not in self._good
+            if line.outcome not in GOOD
         ]
         own = [
-            f"{line.place or f'update {position}'}"
-            f" ({line.stage_name or line.stage_id or 'no stage'}): {line.error}"
+            f"{line.place or f'update {position}'} ({line.label or 'no stage'}): {line.error}"
             for position, line in bad
             if line.outcome != "not_attempted"
         ]
@@ -185,44 +245,29 @@ class StageUpdatesFailed(RuddrError):
 
 
 class Ledger:
-    """The outcomes of a run while it goes on: one line for each update, never none.
+    """What became of the stages of a run so far, by stage."""
 
-    Args:
-        lines: What each update comes to should the run end now, in input order.
-    """
-
-    def __init__(self, lines: Iterable[StageOutcome]) -> None:
-        self._lines = list(lines)
-        self._open = set(range(len(self._lines)))
-        self._positions = {line.stage_id: at for at, line in enumerate(self._lines)}
-
-    def reject(self, violations: Mapping[int, str]) -> None:
-        """Take down what is wrong with updates, by position."""
-        for position, violation in violations.items():
-            line = self._lines[position]
-            rejected = StageOutcome(outcome="rejected", stage_id=line.stage_id, error=violation)
-            self._take_down(position, rejected)
-
-    def plan(self, changes: Iterable[StageChange]) -> None:
-        """Take down what is to change, which is what the lines say should the run end now."""
-        for change in changes:
-            position = self._positions[change.stage_id]
-            self._take_down(position, StageOutcome.of(change, "not_attempted"))
-            self._open.add(position)
+    def __init__(self) -> None:
+        self._settled: dict[UUID, StageOutcome] = {}
 
     def settle(self, outcomes: Iterable[StageOutcome]) -> None:
-        """Take down what became of stages."""
-        for outcome in outcomes:
-            self._take_down(self._positions[outcome.stage_id], outcome)
+        """Record what became of stages; what is recorded later counts."""
+        self._settled.update(
+            (outcome.stage_id, outcome) for outcome in outcomes if outcome.stage_id
+        )
 
-    def close(self, why: str | None) -> tuple[StageOutcome, ...]:
-        """Return all lines; those that are still open say why they were not attempted."""
-        for position in self._open:
-            self._lines[position] = self._lines[position].model_copy(update={"error": why})
-        self._open.clear()
-        return tuple(self._lines)
+    def close(self, lines: Iterable[StageOutcome], why: str | None) -> tuple[StageOutcome, ...]:
+        """Return one outcome for each update.
 
-    def _take_down(self, position: int, outcome: StageOutcome) -> None:
-        place = self._lines[position].place
-        self._lines[position] = outcome.model_copy(update={"place": place}) if place else outcome
-        self._open.discard(position)
+        Args:
+            lines: What each update comes to where nothing became of its stage, in input order.
+            why: Why those that were not attempted were not.
+        """
+        return tuple(
+            line
+            if line.outcome != "not_attempted"
+            else self._settled[line.stage_id].model_copy(update={"place": line.place})
+            if line.stage_id in self._settled
+            else line.model_copy(update={"error": why})
+            for line in lines
+        )

@@ -1,25 +1,29 @@
-"""What would change, and how to take it back. Pure: no I/O, no Prefect.
+"""What would change, and how to undo it. Pure: no I/O, no Prefect.
 
-`plan_stage_updates(updates, live)` gives a plan, `StageChange.standing(live)` tells whether a
-change may still be written, and `StagePlan.inverted()` is the plan that takes it back.
+`plan_stage_updates(updates, live)` gives a plan, `StageChange.compared_with(live)` tells whether a
+change may still be written, and `StagePlan.inverted()` is the plan that undoes it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
+from rich.text import Text
 
+from prefect_ruddr.errors import InvalidStageUpdates
+from prefect_ruddr.stages.diff import Entry, FieldStep, Shown, diff
 from prefect_ruddr.stages.stage import FIELD_NAMES, FieldName, FieldValue, Stage, Workspace
-from prefect_ruddr.stages.update import StageUpdate
+from prefect_ruddr.stages.update import StageUpdate, stage_update
 
-Standing: TypeAlias = Literal["due", "unchanged", "conflict"]
-"""Where a change stands against a live stage: to be written, already there, or overtaken."""
+Comparison: TypeAlias = Literal["still valid", "already applied", "conflict"]
+"""What a live stage says of a change: it holds *before*, it holds *after*, or something else."""
 
 RISKY_PROBABILITY_CHANGE = 0.2
 """By how much a win probability may move before that is risky, where nobody says otherwise."""
@@ -42,7 +46,7 @@ class FieldChange(BaseModel):
     after: FieldValue
 
     def inverted(self) -> FieldChange:
-        """Return the change that takes this one back."""
+        """Return the change that undoes this one."""
         return FieldChange(field=self.field, before=self.after, after=self.before)
 
 
@@ -52,6 +56,8 @@ class StageChange(BaseModel):
     Attributes:
         stage_id: The id of the stage.
         stage_name: What the stage is called as long as nothing is written.
+        pipeline: What tells the stage apart from others of its name: its pipeline's alias or
+            id, or the stage's own id; None where the name is enough.
         fields: The fields that differ, at least one.
     """
 
@@ -59,7 +65,18 @@ class StageChange(BaseModel):
 
     stage_id: UUID
     stage_name: str
+    pipeline: str | None = None
     fields: tuple[FieldChange, ...] = Field(min_length=1)
+
+    @property
+    def label(self) -> str:
+        """What a person knows the stage by: "Negotiation", or "Negotiation (New Business)"."""
+        return labelled(self.stage_name, self.pipeline)
+
+    @property
+    def steps(self) -> tuple[FieldStep, ...]:
+        """The fields that differ, each with the value before and the value after."""
+        return tuple((change.field, change.before, change.after) for change in self.fields)
 
     @property
     def before(self) -> dict[FieldName, FieldValue]:
@@ -71,10 +88,19 @@ class StageChange(BaseModel):
         """The values to be set."""
         return {change.field: change.after for change in self.fields}
 
-    @property
-    def is_writable(self) -> bool:
-        """Whether every value can be sent: a pipeline that was never known cannot."""
-        return self.after.get("opportunity_pipeline_id", "known") is not None
+    def unwritable(self) -> str | None:
+        """Say why the values cannot be sent, or return None where they can.
+
+        What a stage held before may be beyond what Ruddr's API takes, and then an undo cannot
+        restore it.
+        """
+        if self.after.get("opportunity_pipeline_id", "known") is None:
+            return "its earlier pipeline is not known: Ruddr had left it out"
+        try:
+            stage_update({"id": self.stage_id, **self.after})
+        except InvalidStageUpdates as error:
+            return "; ".join(error.violations)
+        return None
 
     def update(self) -> StageUpdate:
         """Return the update that writes this change: the differing fields and no other.
@@ -85,21 +111,21 @@ class StageChange(BaseModel):
         """
         return StageUpdate.model_validate({"id": self.stage_id, **self.after})
 
-    def standing(self, live: Stage) -> Standing:
+    def compared_with(self, live: Stage) -> Comparison:
         """Compare with what is live now.
 
         Returns:
-            "unchanged" when the stage already holds every value, "due" when it still holds
-            what the plan saw, and "conflict" when somebody has changed it since. A pipeline
-            that an answer leaves out speaks neither for nor against.
+            "already applied" when the stage holds every value to be set, "still valid" when
+            it holds what the plan saw, and "conflict" when somebody has changed it since. A
+            pipeline that an answer leaves out speaks neither for nor against.
         """
         seen = self.seen_in(live)
         if self.missed_by(live):
             as_planned = all(
                 live.value(change.field) == change.before or _was_unknown(change) for change in seen
             )
-            return "due" if as_planned else "conflict"
-        return "unchanged" if len(seen) == len(self.fields) else "due"
+            return "still valid" if as_planned else "conflict"
+        return "already applied" if len(seen) == len(self.fields) else "still valid"
 
     def seen_in(self, live: Stage) -> tuple[FieldChange, ...]:
         """Return the fields that an answer tells about: it may leave the pipeline out."""
@@ -112,7 +138,7 @@ class StageChange(BaseModel):
     def overtaken_by(self, live: Stage) -> str:
         """Say, for a conflict, what the stage holds now."""
         held = ", ".join(f"{field} is {live.value(field)!r}" for field in self.after)
-        return f"{self.stage_name} was changed since it was planned, not written: {held} now"
+        return f"{self.label} was changed since it was planned, not written: {held} now"
 
     def missed_by(self, live: Stage) -> list[FieldName]:
         """Return the fields in which a stage is seen not to hold what was to be set."""
@@ -123,11 +149,12 @@ class StageChange(BaseModel):
         ]
 
     def inverted(self) -> StageChange:
-        """Return the change that takes this one back."""
+        """Return the change that undoes this one."""
         name = self.after.get("name", self.stage_name)
         return StageChange(
             stage_id=self.stage_id,
             stage_name=str(name),
+            pipeline=self.pipeline,
             fields=tuple(change.inverted() for change in self.fields),
         )
 
@@ -149,7 +176,7 @@ class StageChange(BaseModel):
         return risks
 
 
-class StagePlan(BaseModel):
+class StagePlan(Shown, BaseModel):
     """All changes that updates mean for a live workspace, and what needed none.
 
     Attributes:
@@ -167,6 +194,29 @@ class StagePlan(BaseModel):
     unchanged: tuple[UUID, ...] = ()
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
+    def diff(self, most: int | None = None) -> Text:
+        """Return the plan as a text for people: `print` and `rich.print` show it too.
+
+        Args:
+            most: How many stages to show; None for all.
+        """
+        where = f" in {self.workspace.name}" if self.workspace else ""
+        title = (
+            f"Plan {self.digest}: {len(self.changes)} would change,"
+            f" {len(self.unchanged)} unchanged{where}"
+        )
+        shown = self.changes if most is None else self.changes[:most]
+        entries = (Entry(change.label, change.steps, "would change", "cyan") for change in shown)
+        return diff(title, entries, len(self.changes) - len(shown))
+
+    def cannot_be_undone(self) -> list[str]:
+        """Say, for each stage that an undo could not restore, why."""
+        return [
+            f"{change.label}: an undo could not restore it: {why}"
+            for change in self.changes
+            if (why := change.inverted().unwritable())
+        ]
+
     @property
     def digest(self) -> str:
         """Twelve characters that are the same for the same changes of the same workspace."""
@@ -181,7 +231,7 @@ class StagePlan(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def inverted(self) -> StagePlan:
-        """Return the plan that takes this one back, in the opposite order."""
+        """Return the plan that undoes this one, in the opposite order."""
         return StagePlan(
             workspace=self.workspace,
             changes=tuple(change.inverted() for change in reversed(self.changes)),
@@ -192,13 +242,16 @@ def plan_stage_updates(
     updates: Iterable[StageUpdate],
     live: Mapping[UUID, Stage],
     workspace: Workspace | None,
+    pipelines: Mapping[UUID, str] | None = None,
 ) -> StagePlan:
     """Find what really differs between the updates and the live stages.
 
     Args:
         updates: What somebody wants; at most one for a stage.
-        live: The live stage of every update, by id.
+        live: The live stage of every update, by id; others beside them tell which names
+            more than one stage has.
         workspace: The workspace that the stages were read from.
+        pipelines: What people call the pipelines, by id.
 
     Returns:
         A change for each update that differs, and the ids of the stages that need none.
@@ -222,6 +275,7 @@ def plan_stage_updates(
     """
     changes: list[StageChange] = []
     unchanged: list[UUID] = []
+    told_apart = _told_apart(live.values(), pipelines or {})
     for update in updates:
         stage = live[update.id]
         fields = tuple(
@@ -230,7 +284,14 @@ def plan_stage_updates(
             if stage.value(field) != after
         )
         if fields:
-            changes.append(StageChange(stage_id=stage.id, stage_name=stage.name, fields=fields))
+            changes.append(
+                StageChange(
+                    stage_id=stage.id,
+                    stage_name=stage.name,
+                    pipeline=told_apart.get(stage.id),
+                    fields=fields,
+                )
+            )
         else:
             unchanged.append(stage.id)
     return StagePlan(workspace=workspace, changes=tuple(changes), unchanged=tuple(unchanged))
@@ -239,40 +300,61 @@ def plan_stage_updates(
 def merged(plans: Iterable[StagePlan]) -> StagePlan:
     """Join plans that were applied one after the other into one with the same effect.
 
-    A run that is tried again plans again; what it did in all goes from the first value before
-    to the last one after.
+    A run that is tried again plans again. What it did in all goes from the first value before
+    to the last one after, unless somebody edited the field in between: then the last change
+    counts, as undoing more would undo that edit too.
 
     Args:
         plans: At least one, the oldest first, all of one workspace.
     """
     listed = list(plans)
-    stages: dict[UUID, dict[FieldName, FieldChange]] = {}
-    names: dict[UUID, str] = {}
+    stages: dict[UUID, StageChange] = {}
     for plan in listed:
         for change in plan.changes:
-            names.setdefault(change.stage_id, change.stage_name)
-            fields = stages.setdefault(change.stage_id, {})
+            first = stages.get(change.stage_id, change)
+            fields = {field.field: field for field in first.fields}
             for field in change.fields:
                 earlier = fields.get(field.field, field)
-                fields[field.field] = earlier.model_copy(update={"after": field.after})
+                before = earlier.before if earlier.after == field.before else field.before
+                fields[field.field] = field.model_copy(update={"before": before})
+            stages[change.stage_id] = first.model_copy(update={"fields": tuple(fields.values())})
+    kept = [
+        change.model_copy(update={"fields": fields})
+        for change in stages.values()
+        if (fields := _in_effect(change.fields))
+    ]
     return StagePlan(
         # A plan without changes does not know its workspace.
         workspace=next((plan.workspace for plan in listed if plan.workspace), None),
-        changes=tuple(
-            StageChange(
-                stage_id=stage_id,
-                stage_name=names[stage_id],
-                fields=kept,
-            )
-            for stage_id, fields in stages.items()
-            if (kept := _in_effect(fields))
-        ),
+        changes=tuple(kept),
         created_at=listed[0].created_at,
     )
 
 
-def _in_effect(fields: Mapping[FieldName, FieldChange]) -> tuple[FieldChange, ...]:
-    ordered = (fields[name] for name in FIELD_NAMES if name in fields)
+def labelled(stage_name: str, pipeline: str | None) -> str:
+    """Return what a person knows a stage by: "Negotiation", or "Negotiation (New Business)"."""
+    return f"{stage_name} ({pipeline})" if pipeline else stage_name
+
+
+def _told_apart(stages: Iterable[Stage], pipelines: Mapping[UUID, str]) -> dict[UUID, str]:
+    """Return the pipeline of each stage that has an alias or shares its name with another."""
+    same: dict[str, list[Stage]] = defaultdict(list)
+    for stage in stages:
+        same[stage.name].append(stage)
+    told: dict[UUID, str] = {}
+    for named in same.values():
+        known = Counter(stage.opportunity_pipeline_id for stage in named)
+        for stage in named:
+            pipeline = stage.opportunity_pipeline_id
+            if pipeline and known[pipeline] == 1 and (pipeline in pipelines or len(named) > 1):
+                told[stage.id] = pipelines.get(pipeline) or f"pipeline {pipeline}"
+            elif len(named) > 1:
+                told[stage.id] = f"id {stage.id}"
+    return told
+
+
+def _in_effect(fields: Iterable[FieldChange]) -> tuple[FieldChange, ...]:
+    ordered = sorted(fields, key=lambda change: FIELD_NAMES.index(change.field))
     return tuple(change for change in ordered if change.before != change.after)
 
 

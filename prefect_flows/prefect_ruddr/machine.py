@@ -1,0 +1,88 @@
+"""What the processes of one machine share: a folder that only this user can write, and locks."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+try:
+    import fcntl
+except ImportError:  # a platform without it has no locks either
+    fcntl = None  # type: ignore[assignment]
+
+FOLDER_VARIABLE = "RUDDR_STATE_FOLDER"
+"""The environment variable that names another folder; all processes have to agree on it."""
+
+
+def private_folder() -> Path:
+    """Return the folder of this user on this machine, made where it is not there yet.
+
+    Raises:
+        OSError: When it cannot be made, or is not this user's alone.
+    """
+    named = os.environ.get(FOLDER_VARIABLE)
+    user = os.getuid() if hasattr(os, "getuid") else os.getlogin()
+    folder = Path(named) if named else Path(tempfile.gettempdir()) / f"prefect-ruddr-{user}"
+    folder.mkdir(mode=0o700, parents=bool(named), exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022:
+        raise PermissionError(f"{folder} is not a folder that this user alone can write")
+    return folder
+
+
+def machine_id() -> str | None:
+    """Return a text that is the same for all who share the folder, or None without one."""
+    try:
+        path = private_folder() / "machine"
+        with suppress(FileExistsError), path.open("x", encoding="ascii") as file:
+            file.write(uuid4().hex)
+        return path.read_text(encoding="ascii") or None
+    except OSError:
+        return None
+
+
+@contextmanager
+def locked(
+    name: str, wait: Callable[[], object] | None = None, *, keep: bool = True
+) -> Iterator[bool]:
+    """Hold a lock of the machine, which ends with the process that holds it.
+
+    Args:
+        name: The name of the lock.
+        wait: Called again and again while another holds it; it may raise. None to give up.
+        keep: Whether its file stays; only where nobody waits for the lock it need not.
+
+    Yields:
+        Whether the lock is held; False only where it is not to be waited for.
+
+    Raises:
+        OSError: When there is no folder for it.
+    """
+    if fcntl is None:
+        raise OSError("this platform has no file locks")
+    path = private_folder() / f"{name}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while not _taken(descriptor):
+            if wait is None:
+                yield False
+                return
+            wait()
+        yield True
+        if not keep:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What a run leaves in Prefect, and how it is found again."""

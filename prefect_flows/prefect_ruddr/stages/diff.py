@@ -1,0 +1,100 @@
+"""How changes read to people: in a line, and as a coloured diff. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from rich.text import Text
+
+from prefect_ruddr.stages.stage import FieldName, FieldValue
+from prefect_ruddr.texts import bounded
+
+LONGEST_VALUE = 60
+"""How many characters of a value a line shows."""
+
+FieldStep = tuple[FieldName, FieldValue, FieldValue]
+"""A field, its value before, and its value after."""
+
+
+class Entry(NamedTuple):
+    """What a diff says of one stage.
+
+    Attributes:
+        label: What a person knows the stage by.
+        steps: The fields that differ.
+        what: What became of it, or is to.
+        style: How rich shows that, such as "bold red".
+        note: One more line, such as an error.
+    """
+
+    label: str
+    steps: tuple[FieldStep, ...]
+    what: str
+    style: str
+    note: str | None = None
+
+
+def value_text(value: FieldValue) -> str:
+    """Return a field's value as a person reads it, on one line."""
+    if value is None:
+        return "(none)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = f"{value:g}" if isinstance(value, float) else bounded(str(value))
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+
+
+def change_text(steps: Iterable[FieldStep]) -> str:
+    """Return the changes of a stage on one line: `probability 0.75 → 0.8, is_active yes → no`."""
+    return ", ".join(
+        f"{field} {value_text(before)} → {value_text(after)}" for field, before, after in steps
+    )
+
+
+def diff(title: str, entries: Iterable[Entry], left_out: int = 0) -> Text:
+    """Return what changes as a text with a line for each field, coloured where that shows.
+
+    Args:
+        title: The first line.
+        entries: What there is to say, a stage at a time.
+        left_out: How many more there are that are not shown.
+    """
+    text = Text(title, style="bold")
+    for entry in entries:
+        text.append(f"\n  {bounded(entry.label)}", "bold")
+        text.append(f"  {entry.what}", entry.style)
+        width = max((len(field) for field, _, _ in entry.steps), default=0)
+        for field, before, after in entry.steps:
+            text.append(f"\n    {field.ljust(width)}  ", "not bold")
+            text.append(value_text(before), "not bold red")
+            text.append(" → ", "not bold")
+            text.append(value_text(after), "not bold green")
+        if entry.note:
+            text.append(f"\n    {bounded(entry.note)}", "not bold yellow")
+    if left_out:
+        text.append(f"\n  … and {left_out} more", "not bold")
+    return text
+
+
+class Shown:
+    """Shows itself by its `diff`: when printed, in a terminal and in a notebook."""
+
+    def diff(self, most: int | None = None) -> Text:
+        """Return what it holds as a text for people.
+
+        Args:
+            most: How many stages to show; None for all.
+        """
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.diff().plain
+
+    def __rich__(self) -> Text:
+        return self.diff()
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
+        return self.diff()._repr_mimebundle_(
+            options.get("include") or (), options.get("exclude") or ()
+        )
