@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import TypeAlias
 from uuid import UUID
 
@@ -14,10 +15,11 @@ from prefect.utilities.annotations import quote
 
 from prefect_ruddr.api.reading import MOST_IN_A_SLICE, read_again, read_slice, slices
 from prefect_ruddr.credentials import RuddrCredentials
-from prefect_ruddr.errors import RuddrRequestError, WorkspaceMismatch
+from prefect_ruddr.errors import RuddrError, RuddrRequestError, WorkspaceMismatch
 from prefect_ruddr.records.progress import Progress
-from prefect_ruddr.runs.steps import Ended, Seen, apply_stage_change, missed_text, step_ended
+from prefect_ruddr.runs.steps import Ended, Seen, apply_stage_change, step_ended
 from prefect_ruddr.runs.stopping import Stop
+from prefect_ruddr.stages.kept import is_seen_to_hold, missed_text
 from prefect_ruddr.stages.order import WriteOrder, over_a_third_name
 from prefect_ruddr.stages.outcome import Ledger, StageOutcome
 from prefect_ruddr.stages.plan import StageChange, StagePlan
@@ -75,10 +77,13 @@ class Applying:
         self._listed = listed
         self._ledger = ledger
         self._stop = stop
+        changes = (*order.free, *order.chained, *(change for swap in order.swaps for change in swap))
+        self._planned = {change.stage_id: change for change in changes}
         self._done: SimpleQueue[tuple[StageChange, _Future]] = SimpleQueue()
         self._under_way: dict[UUID, StageChange] = {}
-        self._given_up = 0
         self._written: dict[UUID, StageChange] = {}
+        self._settled = 0
+        self._given_up = 0
 
     def run(self) -> None:
         """Carry the plan out, and record what becomes of each change.
@@ -86,8 +91,7 @@ class Applying:
         Raises:
             RuddrRequestError: When stages could not be read again before they were written.
         """
-        total = len(self._order.free) + len(self._order.chained) + sum(map(len, self._order.swaps))
-        with Progress(total) as progress:
+        with Progress(len(self._planned)) as progress:
             self._progress = progress
             try:
                 self._write_free()
@@ -121,3 +125,123 @@ class Applying:
             for stage_id, change in self._written.items()
         )
         return None
+
+    def _write_free(self) -> None:
+        """Write what depends on nothing, a page of the live list at a time, each read before."""
+        waiting = {change.stage_id: change for change in self._order.free}
+        for each in slices(self._listed, waiting, MOST_IN_A_SLICE):
+            self._make_room()
+            if self._stop.reason:
+                return
+            at = datetime.now(UTC)
+            live = read_slice(self._ruddr_credentials.get_client(), each)
+            for stage_id in each.stage_ids:
+                stage = live.get(stage_id)
+                self._start(waiting.pop(stage_id), Seen(stage, at) if stage else None)
+        for change in waiting.values():
+            self._start(change, None)
+
+    def _one_after_the_other(self, changes: Iterable[StageChange]) -> None:
+        """Write changes of which each needs the name that the one before gives up."""
+        for change in changes:
+            self._drain()
+            self._start(change, None)
+
+    def _start(self, change: StageChange, seen: Seen | None) -> None:
+        self._make_room()
+        if self._stop.reason:
+            return
+        # Quoted, as Prefect would otherwise search each for the futures of other tasks.
+        future = apply_stage_change.submit(  # type: ignore[call-overload]  # it unwraps them
+            quote(self._ruddr_credentials), quote(change), quote(seen), quote(self._stop)
+        )
+        self._under_way[change.stage_id] = change
+        future.add_done_callback(partial(self._note_done, change))
+
+    def _note_done(self, change: StageChange, future: _Future) -> None:
+        self._done.put((change, future))
+
+    def _make_room(self) -> None:
+        while len(self._under_way) >= CONCURRENCY:
+            self._settle()
+
+    def _drain(self, seconds: float | None = None) -> None:
+        """Wait for the steps that are under way, for so long at the most."""
+        deadline = None if seconds is None else monotonic() + seconds
+        try:
+            while self._under_way:
+                self._settle(None if deadline is None else max(0.0, deadline - monotonic()))
+        except Empty:
+            why = "the run was interrupted while this was sent: it may have been carried out"
+            for change in self._under_way.values():
+                unknown = StageOutcome.of(change, "failed", why)
+                self._record(
+                    change,
+                    unknown.model_copy(update={"written": None, "attempts": 1, "retryable": True}),
+                )
+
+    def _settle(self, seconds: float | None = None) -> None:
+        """Wait for a step to end, and record its outcome."""
+        change, future = self._done.get(timeout=seconds)
+        del self._under_way[change.stage_id]
+        ended = step_ended(change, future)
+        self._record(change, ended.outcome)
+        self._look_for_trouble(ended)
+
+    def _record(self, change: StageChange, outcome: StageOutcome) -> None:
+        if outcome.outcome == "not_attempted":
+            return  # which it is as long as nothing else is recorded
+        planned = self._planned[change.stage_id]
+        if change != planned:
+            outcome = self._of_a_swap(change, planned, outcome)
+        self._ledger.settle([outcome])
+        if outcome.written is not False:
+            self._written[change.stage_id] = planned
+        self._settled += 1
+        self._progress.show(self._settled)
+
+    def _of_a_swap(
+        self, change: StageChange, planned: StageChange, outcome: StageOutcome
+    ) -> StageOutcome:
+        """Return the outcome of a stage that swaps its name, in terms of the plan."""
+        whole = outcome.model_copy(update={"before": planned.before, "after": planned.after})
+        if change.after.get("name") == planned.after.get("name", planned.stage_name):
+            return whole
+        aside = f"it is called {change.after['name']!r} now, and had yet to get its last name"
+        error = f"{outcome.error}; {aside}" if outcome.error else aside
+        return whole.model_copy(update={"outcome": "failed", "error": error, "retryable": True})
+
+    def _look_for_trouble(self, ended: Ended) -> None:
+        """Stop the run where what comes next would fail too."""
+        error = ended.error
+        if not isinstance(error, RuddrRequestError):
+            if error is not None and not isinstance(error, RuddrError):
+                self._stop.set(str(error))
+            self._given_up = 0
+            return
+        self._given_up = self._given_up + 1 if error.gave_up else 0
+        if error.ends_run:
+            self._stop.set(str(error))
+        elif error.retry_after is not None and error.gave_up == "wait":
+            again = datetime.now(UTC) + timedelta(seconds=error.retry_after)
+            self._stop.set(f"{error} Run it again after {again:%Y-%m-%d %H:%M:%S} UTC.")
+        elif self._given_up >= MOST_GIVEN_UP:
+            self._stop.set(
+                f"Ruddr answered none of the last {self._given_up} calls, each tried several"
+                f" times: {error} Run it again when Ruddr answers: python -m prefect_ruddr check"
+            )
+
+    def _at_the_end(self, change: StageChange, stage: Stage | None) -> StageOutcome:
+        """Compare what was written with what is so when all is written."""
+        outcome = self._ledger.settled(change.stage_id)
+        if outcome.outcome == "failed":
+            if stage is None or not is_seen_to_hold(change.after, stage):
+                return outcome
+            error = f"{outcome.error}; read at the end: it has been carried out"
+            attempts = outcome.attempts
+            return StageOutcome.updated(change, attempts=attempts, error=error)
+        missed = "it is no longer there" if stage is None else missed_text(change.after, stage)
+        if not missed:
+            return outcome
+        error = f"written, but somebody has changed it since: {missed}"
+        return outcome.model_copy(update={"outcome": "conflict", "error": error})

@@ -15,8 +15,10 @@ from prefect.runtime import flow_run
 from prefect.states import Running
 from pydantic import Field
 
-from prefect_ruddr.records.summary import MOST_LINES, change_text
-from prefect_ruddr.stages.plan import StageChange, StagePlan
+from prefect_ruddr.records.summary import MOST_LINES
+from prefect_ruddr.stages.diff import change_text
+from prefect_ruddr.stages.plan import RISKY_PROBABILITY_CHANGE, StageChange, StagePlan
+from prefect_ruddr.texts import count, markdown
 
 Approval: TypeAlias = Literal["never", "risky", "always"]
 """When a person is asked: never, when a change of the plan is risky, or for every plan."""
@@ -32,7 +34,8 @@ class PlanApproval(RunInput):
         default=False, title="Write this plan", description="Leave off to refuse it."
     )
     digest: str = Field(
-        title="Digest of the plan", description="Holds the answer to the plan that was shown."
+        title="Digest of the plan (leave as it is)",
+        description="It says that the answer is for the plan that is shown.",
     )
 
 
@@ -45,17 +48,28 @@ class Question:
         risky_probability_change: By how much, from 0 to 1, a win probability may move without
             being risky.
         timeout_seconds: How long to wait for an answer, in seconds.
+        most_changes: How many stages may change without being risky; None for any number.
     """
 
-    approval: Approval
-    risky_probability_change: float
-    timeout_seconds: int
+    approval: Approval = "never"
+    risky_probability_change: float = RISKY_PROBABILITY_CHANGE
+    timeout_seconds: int = 3600
+    most_changes: int | None = None
 
     def is_asked(self, plan: StagePlan) -> bool:
         """Tell whether the plan is one to ask about."""
         if self.approval == "always":
             return bool(plan.changes)
-        return self.approval == "risky" and any(self.risks(change) for change in plan.changes)
+        risky = self.too_many(plan) or any(self.risks(change) for change in plan.changes)
+        return self.approval == "risky" and bool(risky)
+
+    def too_many(self, plan: StagePlan) -> str | None:
+        """Say so where more stages would change than may."""
+        if self.most_changes is None or len(plan.changes) <= self.most_changes:
+            return None
+        return (
+            f"{len(plan.changes)} stages would change, and most_changes is {self.most_changes}"
+        )
 
     def risks(self, change: StageChange) -> list[str]:
         """Say what is risky about a change."""
@@ -73,7 +87,7 @@ def refusal(plan: StagePlan, question: Question) -> str | None:
         Why the plan may not be written; None where it may.
     """
     if not question.is_asked(plan):
-        return None
+        return question.too_many(plan)
     get_run_logger().info(
         "Waiting up to %d s for an approval of plan %s", question.timeout_seconds, plan.digest
     )
@@ -109,14 +123,18 @@ def _leave_the_pause() -> None:
 def _described(plan: StagePlan, question: Question) -> str:
     where = f" in workspace **{plan.workspace.name}**" if plan.workspace else ""
     lines = [
-        f"**Plan `{plan.digest}`** changes {len(plan.changes)} stages{where}.",
+        f"**Plan `{plan.digest}`** changes {count(len(plan.changes), "stage")}{where}.",
         "The artifact `ruddr-stage-plan` of this run lists every field.",
         "",
     ]
+    if too_many := question.too_many(plan):
+        lines += [f"**Risky:** {too_many}.", ""]
     for change in plan.changes[:MOST_LINES]:
         risks = question.risks(change)
         warning = f" — **risky:** {'; '.join(risks)}" if risks else ""
-        lines.append(f"- {change.stage_name}: {change_text(change.fields)}{warning}")
+        text = markdown(f"{change.label}: {change_text(change.steps)}")
+        lines.append(f"- {text}{warning}")
     if len(plan.changes) > MOST_LINES:
         lines.append(f"- … and {len(plan.changes) - MOST_LINES} more")
+    lines += [f"- {markdown(text)}" for text in plan.cannot_be_undone()]
     return "\n".join(lines)

@@ -1,18 +1,19 @@
 """What Prefect shows and records of a flow's parameters."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Annotated, Any, ParamSpec, TypeAlias, TypeVar
 
 from prefect import Flow
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 from prefect_ruddr.runs.applying import CONCURRENCY
 from prefect_ruddr.runs.intake import Row
+from prefect_ruddr.stages.outcome import StageReport
 from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike
 
 P = ParamSpec("P")
@@ -44,6 +45,7 @@ UpdatesAsTyped: TypeAlias = Annotated[Sequence[Row], _Form(list[StageUpdate])]
 
 ProbabilityChange: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Seconds: TypeAlias = Annotated[int, Field(ge=1)]
+AtLeastZero: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 class BulkFlow(Flow[P, R]):
@@ -69,15 +71,25 @@ class BulkFlow(Flow[P, R]):
         return copy  # type: ignore[return-value]  # the line above
 
 
-def bulk_flow(name: str) -> Callable[[Callable[P, R]], BulkFlow[P, R]]:
+def bulk_flow(
+    name: str,
+) -> Callable[[Callable[P, StageReport]], BulkFlow[P, StageReport]]:
     """Decorate a function as a `BulkFlow` whose steps run in as many threads as one run uses.
+
+    The message of the state that a good run ends in is its summary.
 
     Args:
         name: The name of the flow.
     """
 
-    def decorate(function: Callable[P, R]) -> BulkFlow[P, R]:
+    def decorate(function: Callable[P, StageReport]) -> BulkFlow[P, StageReport]:
+        @wraps(function)
+        def with_message(*args: P.args, **kwargs: P.kwargs) -> Any:
+            report = function(*args, **kwargs)
+            # Prefect takes the state for the run's, and gives the caller the report.
+            return Completed(message=report.in_one_line(), data=report)
+
         runner: Any = ThreadPoolTaskRunner(max_workers=CONCURRENCY)
-        return BulkFlow(function, name=name, task_runner=runner)
+        return BulkFlow(with_message, name=name, task_runner=runner)
 
     return decorate

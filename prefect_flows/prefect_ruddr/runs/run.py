@@ -2,184 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Literal, TypeAlias
-from uuid import UUID
-
-from prefect.logging import get_run_logger
+from dataclasses import dataclass
 
 from prefect_ruddr.credentials import RuddrCredentials
-from prefect_ruddr.errors import RuddrRequestError
-from prefect_ruddr.runs.applying import apply_plan, require_workspace
-from prefect_ruddr.runs.approval import Question, refusal
+from prefect_ruddr.errors import RuddrError, RuddrRequestError, RunStopped
 from prefect_ruddr.records.artifacts import current_flow_run_id
-from prefect_ruddr.runs.intake import Intake, Row, intake, ledger_of
-from prefect_ruddr.records.plan_table import load_applied_plan, publish_plan
-from prefect_ruddr.records.summary import publish_outcomes
-from prefect_ruddr.runs.steps import read_stages
-from prefect_ruddr.stages.outcome import Ledger, StageOutcome, StageReport, StageUpdatesFailed
-from prefect_ruddr.stages.plan import StageChange, StagePlan, plan_stage_updates
-from prefect_ruddr.stages.stage import Stage
-from prefect_ruddr.tasks import list_opportunity_stages
-
-OnInvalid: TypeAlias = Literal["stop", "skip"]
-"""What to do about updates that break a limit: send nothing at all, or go on without them."""
-
-NOTHING = StagePlan(workspace=None, changes=())
+from prefect_ruddr.records.liveness import alive
+from prefect_ruddr.records.plan_table import publish_plan
+from prefect_ruddr.runs.applying import Applying, require_workspace
+from prefect_ruddr.runs.approval import Question, refusal
+from prefect_ruddr.runs.preparation import NotWritten, Preparation, Prepared
+from prefect_ruddr.runs.reporting import publish_report, show_plan
+from prefect_ruddr.runs.stopping import Stop, Watch
+from prefect_ruddr.runs.turn import Turn
+from prefect_ruddr.stages.outcome import Ledger, Outcome, StageOutcome, StageReport, StageUpdatesFailed
 
 
-class NotWritten(Exception):
-    """Why a run ends without writing anything, or anything more."""
+@dataclass(frozen=True)
+class Manner:
+    """How a run is carried out.
+
+    Attributes:
+        what: What it does, as a person says it: "apply 12 updates from stages.csv".
+        question: Whether a person is to be asked about the plan.
+        dry_run: Whether to stop when the plan is published.
+        allow_overlap: Whether the run may write while another one writes to the workspace.
+    """
+
+    what: str
+    question: Question
+    dry_run: bool = False
+    allow_overlap: bool = False
 
 
-def apply_rows(
-    ruddr_credentials: RuddrCredentials,
-    rows: Iterable[Row],
-    question: Question,
-    *,
-    dry_run: bool,
-    on_invalid: OnInvalid,
+def carry_out(
+    ruddr_credentials: RuddrCredentials, preparation: Preparation, manner: Manner
 ) -> StageReport:
-    """Judge rows, plan, publish, ask, write, report.
+    """Prepare, plan, publish, ask, write, look once more, report.
 
     Args:
         ruddr_credentials: The key to the workspace.
-        rows: What somebody wants.
-        question: Whether a person is to be asked about the plan.
-        dry_run: Whether to stop when the plan is published.
-        on_invalid: What to do about wrong rows.
+        preparation: Finds out what there is to write.
+        manner: How to go about it.
 
     Raises:
-        StageUpdatesFailed: When not every row is in effect; its `report` is whole.
+        StageUpdatesFailed: When not every update is in effect; its `report` is whole.
     """
-    judged = intake(rows)
-    ledger = ledger_of(judged)
-    plan = NOTHING
-    why = None
-    try:
-        _stop_at_violations(judged, on_invalid)
-        if judged.names:
-            live = {stage.id: stage for stage in list_opportunity_stages(ruddr_credentials)}
-            judged.find_by_name(live.values())
-            ledger = ledger_of(judged)
-        else:
-            live = read_stages(ruddr_credentials, [update.id for update in judged.updates.values()])
-        judged.reject_unknown(live)
-        _stop_at_violations(judged, on_invalid)
-        plan = _plan(ruddr_credentials, judged, live)
-        ledger.settle(StageOutcome.unchanged(live[stage_id]) for stage_id in plan.unchanged)
-        ledger.plan(plan.changes)
-        del live  # Not kept while writing, which may take long: 1.5 kB for each stage.
-        publish_plan(plan, dry_run=dry_run)
-        if not dry_run:
-            ledger.settle(_written(ruddr_credentials, plan, question))
-    except (RuddrRequestError, NotWritten) as error:
-        why = str(error)
-    ledger.reject(judged.violations)
-    return _reported(ledger.close(why), plan, dry_run=dry_run)
-
-
-def take_back(
-    ruddr_credentials: RuddrCredentials, flow_run_id: UUID, question: Question, *, dry_run: bool
-) -> StageReport:
-    """Load what a run planned, and write its inverse where nobody has changed it since.
-
-    Args:
-        ruddr_credentials: The key to the workspace of that run.
-        flow_run_id: The run to take back.
-        question: Whether a person is to be asked about the plan.
-        dry_run: Whether to stop when the plan is published.
-
-    Raises:
-        PlanNotFound: When that run left no plan in Prefect, or was a dry run.
-        WorkspaceMismatch: When the key is another workspace's; nothing is written.
-        StageUpdatesFailed: When not all of it could be taken back; its `report` is whole.
-    """
-    back = load_applied_plan(flow_run_id).inverted()
-    ledger = Ledger(StageOutcome.of(change, "not_attempted") for change in back.changes)
-    plan = NOTHING
-    why = None
-    try:
-        if back.changes:
-            require_workspace(ruddr_credentials, back)
-        live = read_stages(ruddr_credentials, [change.stage_id for change in back.changes])
-        due = [change for change in back.changes if _is_due(change, live, ledger)]
-        del live  # Not kept while writing, which may take long.
-        plan = back.model_copy(update={"changes": tuple(due), "created_at": datetime.now(UTC)})
-        publish_plan(plan, dry_run=dry_run)
-        if not dry_run:
-            ledger.settle(_written(ruddr_credentials, plan, question))
-    except (RuddrRequestError, NotWritten) as error:
-        why = str(error)
-    return _reported(ledger.close(why), plan, dry_run=dry_run)
-
-
-def _stop_at_violations(judged: Intake, on_invalid: OnInvalid) -> None:
-    if judged.violations and on_invalid == "stop":
-        raise NotWritten(
-            f"nothing was sent, as {len(judged.violations)} of {len(judged.rows)} updates were"
-            ' rejected: correct them, or choose on_invalid="skip"'
-        )
-
-
-def _plan(
-    ruddr_credentials: RuddrCredentials, judged: Intake, live: Mapping[UUID, Stage]
-) -> StagePlan:
-    plan = plan_stage_updates(judged.updates.values(), live, None)
-    if not plan.changes:
-        return plan
-    # Asked for only now, so that a run without changes sends nothing but the reads.
-    return plan.model_copy(update={"workspace": ruddr_credentials.verify()})
-
-
-def _is_due(change: StageChange, live: Mapping[UUID, Stage], ledger: Ledger) -> bool:
-    """Tell whether a change is to be taken back, and take down why not."""
-    if change.stage_id not in live:
-        ledger.settle([StageOutcome.of(change, "failed", "the workspace has no such stage")])
-        return False
-    stage = live[change.stage_id]
-    standing = change.standing(stage)
-    if standing == "conflict":
-        ledger.settle([StageOutcome.of(change, "conflict", change.overtaken_by(stage))])
-    elif not change.is_writable:
-        ledger.settle(
-            [
-                StageOutcome.of(
-                    change, "rejected", "its earlier pipeline is not known: Ruddr had left it out"
-                )
-            ]
-        )
-    elif standing == "unchanged":
-        ledger.settle([StageOutcome.of(change, "unchanged")])
-    else:
-        return True
-    return False
-
-
-def _written(
-    ruddr_credentials: RuddrCredentials, plan: StagePlan, question: Question
-) -> list[StageOutcome]:
-    why_not = refusal(plan, question)
-    if why_not:
-        raise NotWritten(f"nothing was written: {why_not}")
-    outcomes = apply_plan(ruddr_credentials, plan, reread=question.is_asked(plan))
-    return list(outcomes.values())
-
-
-def _reported(outcomes: tuple[StageOutcome, ...], plan: StagePlan, *, dry_run: bool) -> StageReport:
-    """Publish what became of every update, and raise where not all are in effect."""
-    report = StageReport(
-        outcomes=outcomes,
-        flow_run_id=current_flow_run_id(),
-        workspace=plan.workspace,
-        dry_run=dry_run,
-    )
-    try:
-        publish_outcomes(report, plan)
-    except Exception as error:  # noqa: BLE001  # what was written is written: the caller is told
-        get_run_logger().error("The outcomes are not shown in Prefect: %s", error)
-    get_run_logger().info("%s%s", "Dry run: " if dry_run else "", report.summary())
+    run = _Run(ruddr_credentials, preparation, manner)
+    trouble: BaseException | None = None
+    with alive(current_flow_run_id()), Watch(run.stop):
+        try:
+            run.go()
+        except (RuddrRequestError, NotWritten, RunStopped) as error:
+            run.why = str(error)
+        except BaseException as error:  # noqa: BLE001  # every end leaves an account
+            run.interrupted_by(error)
+            trouble = error
+        finally:
+            run.turn.end()
+        report = run.report()
+        publish_report(report, run.prepared.plan, manner.what, ruddr_credentials)
+    if isinstance(trouble, RuddrError) or not isinstance(trouble, Exception | None):
+        raise trouble
     if not report.succeeded:
-        raise StageUpdatesFailed(f"{report.summary()}: {report.failures()}", report)
+        raise StageUpdatesFailed(report.in_one_line(), report) from trouble
     return report
+
+
+class _Run:
+    """A run under way."""
+
+    def __init__(
+        self, ruddr_credentials: RuddrCredentials, preparation: Preparation, manner: Manner
+    ) -> None:
+        self._ruddr_credentials = ruddr_credentials
+        self._preparation = preparation
+        self._manner = manner
+        self._ledger = Ledger()
+        self._warnings: list[str] = []
+        self.stop = Stop()
+        self.turn = Turn(ruddr_credentials, self.stop, overlap=manner.allow_overlap)
+        self.prepared = Prepared()
+        self.why: str | None = None
+
+    def go(self) -> None:
+        self._prepare()
+        plan = self.prepared.plan
+        workspace = plan.workspace
+        if workspace and not self._manner.dry_run and self.turn.take(workspace):
+            # The run before may have changed what this one planned.
+            self._prepare()
+            plan = self.prepared.plan
+        artifact = publish_plan(plan, dry_run=self._manner.dry_run)
+        show_plan(plan, artifact)
+        due: Outcome = "planned" if self._manner.dry_run else "not_attempted"
+        self._ledger.settle(StageOutcome.of(change, due) for change in plan.changes)
+        if plan.changes and not self._manner.dry_run:
+            self._ask()
+            self._write()
+
+    def interrupted_by(self, error: BaseException) -> None:
+        text = " ".join(str(error).split())
+        self.why = f"the run was interrupted: {type(error).__name__}{text and f': {text}'}"
+
+    def report(self) -> StageReport:
+        return StageReport(
+            outcomes=self._ledger.close(self._preparation.lines(), self.why),
+            flow_run_id=current_flow_run_id(),
+            workspace=self.prepared.plan.workspace,
+            dry_run=self._manner.dry_run,
+            warnings=tuple(self._warnings),
+        )
+
+    def _prepare(self) -> None:
+        self._ledger = Ledger()
+        self.prepared = self._preparation.prepare(self._ruddr_credentials, self._ledger)
+
+    def _ask(self) -> None:
+        plan, question = self.prepared.plan, self._manner.question
+        if not question.is_asked(plan):
+            return
+        # A person may take an hour, and others need not wait for that.
+        self.turn.end()
+        if why_not := refusal(plan, question):
+            raise NotWritten(f"nothing was written: {why_not}")
+        require_workspace(self._ruddr_credentials, plan)
+        if plan.workspace:
+            self.turn.take(plan.workspace)
+
+    def _write(self) -> None:
+        applying = Applying(
+            self._ruddr_credentials,
+            self.prepared.order,
+            self.prepared.listed,
+            self._ledger,
+            self.stop,
+        )
+        applying.run()
+        if self.stop.reason:
+            self.why = f"the run was stopped: {self.stop.reason}"
+        elif warning := applying.look_once_more():
+            self._warnings.append(warning)

@@ -12,11 +12,11 @@ from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
 from prefect_ruddr.api.reading import LiveStages, read_all_stages, read_live_stages
-from prefect_ruddr.api.ruddr_api import RuddrApi
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, RunStopped, StageEdited, ValueNotKept
 from prefect_ruddr.runs.stopping import Stop
 from prefect_ruddr.stages.diff import change_text
+from prefect_ruddr.stages.kept import require_kept
 from prefect_ruddr.stages.outcome import StageOutcome
 from prefect_ruddr.stages.plan import StageChange
 from prefect_ruddr.stages.stage import Stage
@@ -82,7 +82,7 @@ def apply_stage_change(
 
     The stage is read before the PATCH unless it has just been, and again before each further
     attempt, so that nothing that somebody has edited is overwritten, and nothing that an attempt
-    whose answer was lost has written is sent twice.
+    whose answer was lost has written is sent again.
 
     Args:
         ruddr_credentials: The key to the plan's workspace.
@@ -101,104 +101,52 @@ def apply_stage_change(
         RunStopped: When the run was stopped before its turn.
         RuddrRequestError: When Ruddr refuses or does not answer, in the class that says why.
     """
-    guard = _Guard(ruddr_credentials.get_client(), change, seen, stop or Stop())
-    written = guard.write()
-    if isinstance(written, StageOutcome) and not written.written:
-        return written
+    guard = _AsPlanned(change, stop or Stop())
+    if seen is not None and (datetime.now(UTC) - seen.at).total_seconds() < OLD_SECONDS:
+        guard.look_first = False
+        if guard.is_spared(seen.stage):
+            return StageOutcome.of(change, "unchanged")
+    answer = ruddr_credentials.get_client().update_stage(change.update(), guard)
+    if guard.spared and guard.doubt is None:
+        unchanged = StageOutcome.of(change, "unchanged")
+        return unchanged.model_copy(update={"attempts": answer.attempts})
+    require_kept(change.after, answer.value)
     _emit_updated(change)
     get_run_logger().info("%s: %s", change.label, change_text(change.steps))
-    return written
-
-
-class _Guard:
-    """Looks at a stage before each attempt to write it, and says what came of it."""
-
-    def __init__(self, api: RuddrApi, change: StageChange, seen: Seen | None, stop: Stop) -> None:
-        self._api = api
-        self._change = change
-        self._seen = seen
-        self._stop = stop
-        self._sent = 0
-        self._doubt: RuddrRequestError | None = None
-
-    def write(self) -> int | StageOutcome:
-        try:
-            answer = self._api.update_stage(self._change.update(), guard=self)
-        except _AlreadyApplied:
-            return self._already_applied()
-        except _Unreadable as unreadable:
-            error = self._doubt or unreadable.error
-            error.attempts = self._sent
-            raise error from None
-        except RuddrRequestError as error:
-            self._remember(error)
-            if self._doubt is None:
-                raise
-            return self._read_back(error)
-        require_kept(self._change, answer.value)
+    if not guard.spared or guard.doubt is None:
         return answer.attempts
+    error = f"{guard.doubt.message}; read back: it had been carried out"
+    return StageOutcome.updated(change, attempts=answer.attempts, error=error)
 
-    def look(self, failure: RuddrRequestError | None) -> None:
-        """Compare the stage with the plan, before an attempt waits for its turn."""
+
+class _AsPlanned:
+    """Lets a change be written as long as the stage holds what the plan saw."""
+
+    def __init__(self, change: StageChange, stop: Stop) -> None:
+        self._change = change
+        self._stop = stop
+        self.look_first = True
+        self.doubt: RuddrRequestError | None = None
+        self.spared = False
+
+    def wants_to_look(self, failure: RuddrRequestError | None) -> bool:
+        """Look before every attempt, but for the first where the stage has just been read."""
         self._stop.check()
-        if failure is not None:
-            self._remember(failure)
-        if failure is None and self._seen and _age(self._seen) < OLD_SECONDS:
-            stage = self._seen.stage
-        else:
-            stage = self._read()
+        if failure is not None and failure.may_have_been_applied:
+            self.doubt = failure
+        return failure is not None or self.look_first
+
+    def is_spared(self, stage: Stage) -> bool:
+        """Compare the stage with the plan."""
         compared = self._change.compared_with(stage)
-        if compared == "already applied":
-            raise _AlreadyApplied
         if compared == "conflict":
-            raise StageEdited(self._change.overtaken_by(stage), in_doubt=self._doubt is not None)
+            raise StageEdited(self._change.overtaken_by(stage), in_doubt=self.doubt is not None)
+        self.spared = compared == "already applied"
+        return self.spared
 
     def check(self) -> None:
-        """Go on, if the run does, when the turn has come."""
+        """Go on, if the run does."""
         self._stop.check()
-
-    def _remember(self, failure: RuddrRequestError) -> None:
-        self._sent = failure.attempts
-        self._doubt = failure if failure.may_have_been_applied else None
-
-    def _read(self) -> Stage:
-        try:
-            return self._api.get_stage(self._change.stage_id)
-        except RuddrRequestError as error:
-            raise _Unreadable(error) from None
-
-    def _already_applied(self) -> StageOutcome:
-        if self._doubt is None:
-            found = StageOutcome.of(self._change, "unchanged")
-            return found.model_copy(update={"attempts": self._sent})
-        return StageOutcome.updated(
-            self._change,
-            attempts=self._sent,
-            error=f"{self._doubt.message}; read back: it had been carried out",
-        )
-
-    def _read_back(self, doubt: RuddrRequestError) -> StageOutcome:
-        """Say, from reading the stage, what became of a write that may have been carried out."""
-        try:
-            stage = self._read()
-        except _Unreadable:
-            raise doubt from None
-        if self._change.missed_by(stage):
-            raise doubt.read_back("it had not been carried out when it was read")
-        if not self._change.seen_in(stage):
-            raise doubt
-        return self._already_applied()
-
-
-class _AlreadyApplied(Exception):
-    """The stage holds what was to be written."""
-
-
-class _Unreadable(Exception):
-    """The stage could not be read, so it is not known whether it may be written."""
-
-    def __init__(self, error: RuddrRequestError) -> None:
-        self.error = error
 
 
 def step_ended(change: StageChange, future: PrefectFuture[int | StageOutcome]) -> Ended:
@@ -233,28 +181,6 @@ def step_ended(change: StageChange, future: PrefectFuture[int | StageOutcome]) -
     if isinstance(result, BaseException):
         return Ended(StageOutcome.failure(change, result), result)
     raise TypeError(f"a step returned {result!r}")
-
-
-def require_kept(change: StageChange, stage: Stage) -> None:
-    """Compare the answer to a write with what was sent.
-
-    Raises:
-        ValueNotKept: When Ruddr confirmed the change but holds another value.
-    """
-    if missed := missed_text(change, stage):
-        raise ValueNotKept(f"{change.label}: Ruddr confirmed the change, but {missed}")
-
-
-def missed_text(change: StageChange, stage: Stage) -> str:
-    """Say what a stage holds instead of what was to be set: "probability is 0.3, not 0.37"."""
-    return ", ".join(
-        f"{field} is {stage.value(field)!r}, not {change.after[field]!r}"
-        for field in change.missed_by(stage)
-    )
-
-
-def _age(seen: Seen) -> float:
-    return (datetime.now(UTC) - seen.at).total_seconds()
 
 
 def _emit_updated(change: StageChange) -> None:

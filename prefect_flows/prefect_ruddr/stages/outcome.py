@@ -204,6 +204,11 @@ class StageReport(Shown, BaseModel):
         ]
         return ", ".join(listed) or "no updates"
 
+    def in_one_line(self) -> str:
+        """Return the summary, and for a run that did not go well what went wrong first."""
+        line = f"{'Dry run: ' if self.dry_run else ''}{self.summary()}"
+        return line if self.succeeded else f"{line}: {self.failures()}"
+
     def failures(self, most: int = 3) -> str:
         """Name the first updates that did not end well, and why.
 
@@ -256,6 +261,10 @@ class Ledger:
             (outcome.stage_id, outcome) for outcome in outcomes if outcome.stage_id
         )
 
+    def settled(self, stage_id: UUID) -> StageOutcome:
+        """Return what became of a stage, as far as it is recorded."""
+        return self._settled[stage_id]
+
     def close(self, lines: Iterable[StageOutcome], why: str | None) -> tuple[StageOutcome, ...]:
         """Return one outcome for each update.
 
@@ -263,11 +272,13 @@ class Ledger:
             lines: What each update comes to where nothing became of its stage, in input order.
             why: Why those that were not attempted were not.
         """
-        return tuple(
-            line
-            if line.outcome != "not_attempted"
-            else self._settled[line.stage_id].model_copy(update={"place": line.place})
-            if line.stage_id in self._settled
-            else line.model_copy(update={"error": why})
-            for line in lines
-        )
+        return tuple(self._closed(line, why) for line in lines)
+
+    def _closed(self, line: StageOutcome, why: str | None) -> StageOutcome:
+        if line.outcome != "not_attempted":
+            return line
+        if line.stage_id in self._settled:
+            line = self._settled[line.stage_id].model_copy(update={"place": line.place})
+        if line.outcome == "not_attempted" and line.error is None:
+            return line.model_copy(update={"error": why})
+        return line

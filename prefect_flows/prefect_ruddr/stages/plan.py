@@ -19,6 +19,7 @@ from rich.text import Text
 
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.stages.diff import Entry, FieldStep, Shown, diff
+from prefect_ruddr.stages.kept import is_seen_to_hold, missed, seen
 from prefect_ruddr.stages.stage import FIELD_NAMES, FieldName, FieldValue, Stage, Workspace
 from prefect_ruddr.stages.update import StageUpdate, stage_update
 
@@ -119,34 +120,19 @@ class StageChange(BaseModel):
             it holds what the plan saw, and "conflict" when somebody has changed it since. A
             pipeline that an answer leaves out speaks neither for nor against.
         """
-        seen = self.seen_in(live)
-        if self.missed_by(live):
-            as_planned = all(
-                live.value(change.field) == change.before or _was_unknown(change) for change in seen
-            )
-            return "still valid" if as_planned else "conflict"
-        return "already applied" if len(seen) == len(self.fields) else "still valid"
-
-    def seen_in(self, live: Stage) -> tuple[FieldChange, ...]:
-        """Return the fields that an answer tells about: it may leave the pipeline out."""
-        return tuple(
-            change
+        if is_seen_to_hold(self.after, live):
+            return "already applied"
+        as_planned = all(
+            live.value(change.field) == change.before or _was_unknown(change)
             for change in self.fields
-            if change.field != "opportunity_pipeline_id" or live.value(change.field) is not None
+            if change.field in seen(self.after, live)
         )
+        return "still valid" if as_planned or not missed(self.after, live) else "conflict"
 
     def overtaken_by(self, live: Stage) -> str:
         """Say, for a conflict, what the stage holds now."""
         held = ", ".join(f"{field} is {live.value(field)!r}" for field in self.after)
         return f"{self.label} was changed since it was planned, not written: {held} now"
-
-    def missed_by(self, live: Stage) -> list[FieldName]:
-        """Return the fields in which a stage is seen not to hold what was to be set."""
-        return [
-            change.field
-            for change in self.seen_in(live)
-            if live.value(change.field) != change.after
-        ]
 
     def inverted(self) -> StageChange:
         """Return the change that undoes this one."""
@@ -275,7 +261,7 @@ def plan_stage_updates(
     """
     changes: list[StageChange] = []
     unchanged: list[UUID] = []
-    told_apart = _told_apart(live.values(), pipelines or {})
+    told_apart = told_apart(live.values(), pipelines or {})
     for update in updates:
         stage = live[update.id]
         fields = tuple(
@@ -336,7 +322,7 @@ def labelled(stage_name: str, pipeline: str | None) -> str:
     return f"{stage_name} ({pipeline})" if pipeline else stage_name
 
 
-def _told_apart(stages: Iterable[Stage], pipelines: Mapping[UUID, str]) -> dict[UUID, str]:
+def told_apart(stages: Iterable[Stage], pipelines: Mapping[UUID, str]) -> dict[UUID, str]:
     """Return the pipeline of each stage that has an alias or shares its name with another."""
     same: dict[str, list[Stage]] = defaultdict(list)
     for stage in stages:

@@ -1,0 +1,217 @@
+"""Two ways to prepare a run: from rows that somebody wants, or from changes planned before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID
+
+from prefect_ruddr.api.reading import LiveStages
+from prefect_ruddr.credentials import RuddrCredentials
+from prefect_ruddr.runs.applying import require_workspace
+from prefect_ruddr.runs.intake import Intake
+from prefect_ruddr.runs.steps import read_stages
+from prefect_ruddr.sources.rows import OnInvalid
+from prefect_ruddr.stages.order import WriteOrder, write_order
+from prefect_ruddr.stages.outcome import Ledger, StageOutcome
+from prefect_ruddr.stages.plan import StageChange, StagePlan, plan_stage_updates, told_apart
+from prefect_ruddr.stages.stage import FieldName, Stage
+from prefect_ruddr.texts import listed
+
+MOST_NAMED = 5
+"""How many stages an error names."""
+
+
+class NotWritten(Exception):
+    """Why a run ends without writing anything, or anything more."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a run may do.
+
+    Attributes:
+        on_invalid: What to do about rows that are wrong.
+        only_fields: The fields that may be set; None for all.
+        swap_names: Whether stages may swap their names, over a third one.
+    """
+
+    on_invalid: OnInvalid = "stop"
+    only_fields: tuple[FieldName, ...] | None = None
+    swap_names: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What there is to write.
+
+    Attributes:
+        plan: The changes.
+        order: The same, as they can be written.
+        listed: The ids of stages as Ruddr lists them, as far as they were read.
+    """
+
+    plan: StagePlan = StagePlan(workspace=None, changes=())
+    order: WriteOrder = field(default_factory=lambda: WriteOrder((), (), ()))
+    listed: tuple[UUID, ...] = ()
+
+
+class Preparation(Protocol):
+    """A way to find out what there is to write."""
+
+    def lines(self) -> Iterable[StageOutcome]:
+        """Return what each update comes to where nothing becomes of its stage, in order."""
+
+    def prepare(self, ruddr_credentials: RuddrCredentials, ledger: Ledger) -> Prepared:
+        """Read what is live, record what needs no write, and return what does.
+
+        Raises:
+            NotWritten: When nothing is to be written, as something is wrong.
+            RuddrRequestError: When the stages cannot be read.
+        """
+
+
+class FromRows:
+    """Plans what rows want.
+
+    Args:
+        judged: The rows.
+        rules: What the run may do.
+    """
+
+    def __init__(self, judged: Intake, rules: Rules) -> None:
+        self._judged = judged
+        self._rules = rules
+
+    def lines(self) -> Iterable[StageOutcome]:
+        """Return what each row comes to where nothing becomes of its stage, in order."""
+        return (row.outcome for row in self._judged.rows)
+
+    def prepare(self, ruddr_credentials: RuddrCredentials, ledger: Ledger) -> Prepared:
+        """Read what is live, record what needs no write, and return what does."""
+        judged = self._judged
+        self._refuse_other_fields()
+        if not judged.by_name:
+            self._stop_at_errors()
+        wanted = None if judged.by_name else judged.stage_ids
+        live = read_stages(ruddr_credentials, wanted) if wanted != [] else LiveStages({}, ())
+        judged.compare(live.stages)
+        self._stop_at_errors()
+        plan = plan_stage_updates(
+            judged.updates, live.stages, None, ruddr_credentials.pipeline_names
+        )
+        order = write_order(plan.changes, live.stages)
+        if order.swaps and not self._rules.swap_names:
+            self._refuse_swaps(order)
+            self._stop_at_errors()
+            plan = plan_stage_updates(
+                judged.updates, live.stages, None, ruddr_credentials.pipeline_names
+            )
+            order = write_order(plan.changes, live.stages)
+        ledger.settle(StageOutcome.unchanged(live.stages[each]) for each in plan.unchanged)
+        if plan.changes:
+            # Asked for only now, so that a run without changes sends nothing but the reads.
+            plan = plan.model_copy(update={"workspace": ruddr_credentials.verify()})
+        return Prepared(plan, order, live.order)
+
+    def _stop_at_errors(self) -> None:
+        errors = self._judged.errors
+        if errors and self._rules.on_invalid == "stop":
+            raise NotWritten(
+                f"nothing was written, as {len(errors)} of {len(self._judged.rows)} updates were"
+                ' rejected: correct them, or choose on_invalid="skip"'
+            )
+
+    def _refuse_other_fields(self) -> None:
+        allowed = self._rules.only_fields
+        if allowed is not None:
+            for row in self._judged.rows:
+                for name in row.fields:
+                    if name not in allowed:
+                        row.errors.append(
+                            f"{name}: this run may set only {', '.join(allowed)} (only_fields)"
+                        )
+
+    def _refuse_swaps(self, order: WriteOrder) -> None:
+        why = swap_errors(order)
+        for row in self._judged.rows:
+            if row.stage_id in why:
+                row.errors.append(why[row.stage_id])
+
+
+class FromChanges:
+    """Compares changes that were planned before with what is live.
+
+    Args:
+        plan: The changes, and the workspace that they are for.
+        rules: What the run may do.
+    """
+
+    def __init__(self, plan: StagePlan, rules: Rules) -> None:
+        self._plan = plan
+        self._rules = rules
+
+    def lines(self) -> Iterable[StageOutcome]:
+        """Return what each change comes to where nothing becomes of its stage, in order."""
+        return (StageOutcome.of(change, "not_attempted") for change in self._plan.changes)
+
+    def prepare(self, ruddr_credentials: RuddrCredentials, ledger: Ledger) -> Prepared:
+        """Read what is live, record what needs no write, and return what does."""
+        planned = self._plan
+        if not planned.changes:
+            return Prepared()
+        require_workspace(ruddr_credentials, planned)
+        live = read_stages(ruddr_credentials, [change.stage_id for change in planned.changes])
+        names = told_apart(live.stages.values(), ruddr_credentials.pipeline_names)
+        valid = []
+        for change in planned.changes:
+            stage = live.stages.get(change.stage_id)
+            if stage is None:
+                why = "the workspace has no such stage"
+                ledger.settle([StageOutcome.of(change, "failed", why)])
+                continue
+            named = change.model_copy(
+                update={"stage_name": stage.name, "pipeline": names.get(stage.id)}
+            )
+            if outcome := _needs_no_write(named, stage):
+                ledger.settle([outcome])
+            else:
+                valid.append(named)
+        order = write_order(valid, live.stages)
+        if not self._rules.swap_names:
+            why_not = swap_errors(order)
+            ledger.settle(
+                StageOutcome.of(change, "rejected", why_not[change.stage_id])
+                for change in valid
+                if change.stage_id in why_not
+            )
+            valid = [change for change in valid if change.stage_id not in why_not]
+            order = write_order(valid, live.stages)
+        now = datetime.now(UTC)
+        plan = planned.model_copy(update={"changes": tuple(valid), "created_at": now})
+        return Prepared(plan, order, live.order)
+
+
+def swap_errors(order: WriteOrder) -> Mapping[UUID, str]:
+    """Return, for each stage that would swap its name with others, why that is refused."""
+    return {
+        change.stage_id: (
+            f"{listed((each.label for each in swap), MOST_NAMED)} swap their names, and Ruddr"
+            " refuses two stages of one name: choose swap_names=True to go over a third name"
+        )
+        for swap in order.swaps
+        for change in swap
+    }
+
+
+def _needs_no_write(change: StageChange, stage: Stage) -> StageOutcome | None:
+    compared = change.compared_with(stage)
+    if compared == "conflict":
+        return StageOutcome.of(change, "conflict", change.overtaken_by(stage))
+    if why := change.unwritable():
+        return StageOutcome.of(change, "rejected", why)
+    if compared == "already applied":
+        return StageOutcome.of(change, "unchanged")
+    return None

@@ -1,0 +1,84 @@
+"""Shows a run to people: its plan before the first write, and its report at the end."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+from prefect.logging import get_run_logger
+from prefect.utilities.urls import url_for
+from rich.console import Console
+
+from prefect_ruddr.credentials import RuddrCredentials
+from prefect_ruddr.records.outcome_table import publish_outcomes
+from prefect_ruddr.records.summary import publish_summary
+from prefect_ruddr.records.undoing import how_to_undo
+from prefect_ruddr.stages.outcome import StageReport
+from prefect_ruddr.stages.plan import StagePlan
+
+MOST_LOGGED = 50
+"""How many stages of a plan the log shows; the artifact has all."""
+
+
+def show_plan(plan: StagePlan, artifact: UUID) -> None:
+    """Show the plan in the run's log and, in a terminal, as a coloured diff.
+
+    Args:
+        plan: The plan.
+        artifact: The id of the artifact that has all of it.
+    """
+    logger = get_run_logger()
+    shown = plan.diff(MOST_LOGGED)
+    page = url_for("artifact", artifact)
+    whole = f"\n  All of it: {page}" if page else ""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        logger.info("%s%s", shown.plain, whole)
+        return
+    console.print(shown)
+    _log_to_prefect_alone(logger, f"{shown.plain}{whole}")
+
+
+def publish_report(
+    report: StageReport, plan: StagePlan, what: str, ruddr_credentials: RuddrCredentials
+) -> None:
+    """Publish what became of every update, in Prefect or, where it cannot be reached, in the log.
+
+    Args:
+        report: What became of each update.
+        plan: The plan that it is the account of.
+        what: What the run did, as a person says it.
+        ruddr_credentials: The key that it was done with.
+    """
+    logger = get_run_logger()
+    written = any(outcome.written is not False for outcome in report.outcomes)
+    try:
+        publish_outcomes(report, plan)
+        undo = None
+        if written and report.flow_run_id:
+            undo = how_to_undo(report.flow_run_id, ruddr_credentials.block_name)
+        publish_summary(report, what, undo)
+    except Exception as error:  # noqa: BLE001  # what was written is written: the caller is told
+        logger.error("The outcomes are not shown in Prefect: %s", error)
+        logger.info("%s", report.diff().plain)
+    logger.info("%s", report.in_one_line())
+    for warning in report.warnings:
+        logger.warning("%s", warning)
+    if written and report.counts["not_attempted"]:
+        logger.info(
+            "Run it again to write the rest, or undo what was written with the id %s",
+            report.flow_run_id,
+        )
+
+
+def _log_to_prefect_alone(
+    logger: logging.Logger | logging.LoggerAdapter[logging.Logger], text: str
+) -> None:
+    """Log a line that the terminal has been shown already."""
+    plain = logger.logger if isinstance(logger, logging.LoggerAdapter) else logger
+    extra = dict(logger.extra or {}) if isinstance(logger, logging.LoggerAdapter) else {}
+    record = plain.makeRecord(
+        plain.name, logging.INFO, __file__, 0, text, (), None, "show_plan", extra
+    )
+    for handler in plain.handlers:
+        handler.handle(record)
