@@ -35,15 +35,20 @@ All of them pickle, and none of them holds a key, a request or a body of unbound
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
-from typing import Any, ClassVar, Self
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 from uuid import UUID
 
 from prefect_ruddr.texts import bounded
 
 MOST_TEXTS = 20
 """How many of the server's `errors` an error keeps."""
+
+
+GaveUp: TypeAlias = Literal["attempts", "wait"]
+"""Why a call that may succeed later was not tried again; see `RuddrRequestError.gave_up`."""
 
 
 class RuddrError(Exception):
@@ -127,6 +132,11 @@ class RuddrRequestError(RuddrError):
         stage_id: The stage the request was about, or None.
         attempts: How many times the request was sent.
         retry_after: The wait in seconds that the server asked for, or None.
+        retry_at: When that wait is over, in UTC, or None.
+        gave_up: Why a call that may succeed later was not tried again: `"attempts"` after five
+            of them, `"wait"` where the server asks for a wait of more than 60 s; None for
+            every other error. `"wait"`, or several `"attempts"` in a row, are the sign of an
+            outage: other calls of this key will most likely fail too.
         may_have_been_applied: True for a write that Ruddr may have carried out in spite of
             the error. Read the stage to know.
         was_read_back: Whether the message says what reading the stage showed.
@@ -155,6 +165,8 @@ class RuddrRequestError(RuddrError):
         self.stage_id = stage_id
         self.attempts = attempts
         self.retry_after = retry_after
+        self.retry_at = None if retry_after is None else _in_seconds(retry_after)
+        self.gave_up: GaveUp | None = None
         self.may_have_been_applied = may_have_been_applied
         self.was_read_back = False
         super().__init__(self.message)
@@ -171,17 +183,34 @@ class RuddrRequestError(RuddrError):
         )
         asked = self.retry_after
         wait = f" The server asks to wait {asked:.0f} s." if asked is not None else ""
+        if self.gave_up == "wait":
+            wait += f" Try again after {self.retry_at:%Y-%m-%d %H:%M:%S} UTC."
         advice = f" {self.advice}" if self.advice else ""
         return f"{where}{status}{self.message}{errors}{sent}{doubt}{wait}{advice}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restored, (type(self), self.args, self.__dict__.copy()))
 
-    def about(self, *, stage_id: UUID | None, attempts: int) -> Self:
-        """Return a copy that says which stage it is about and how often the call was sent."""
+    def about(
+        self,
+        *,
+        stage_id: UUID | None,
+        attempts: int,
+        hide: Callable[[str], str] = str,
+    ) -> Self:
+        """Return a copy that says which stage it is about and how often the call was sent.
+
+        Args:
+            stage_id: The stage, or None.
+            attempts: How many times the request was sent.
+            hide: Returns a text without what must not be shown in it.
+        """
         error = copy(self)
         error.stage_id = stage_id
         error.attempts = attempts
+        error.message = hide(self.message)
+        error.errors = tuple(hide(text) for text in self.errors)
+        error.args = (error.message,)
         return error
 
     def read_back(self, finding: str) -> Self:
@@ -265,6 +294,13 @@ class ServerError(ErrorResponse):
     """500, 502, 503 or 504: trouble at the server or at what stands in front of it."""
 
     retryable = True
+
+
+def _in_seconds(seconds: float) -> datetime:
+    try:
+        return datetime.now(UTC) + timedelta(seconds=seconds)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _restored(

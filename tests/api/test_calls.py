@@ -40,7 +40,7 @@ def test_an_update_is_one_patch_with_exactly_the_fields_that_are_set(
     assert request.headers == {
         "host": sandbox.base_url.split("/")[2],
         "accept": "application/json",
-        "accept-encoding": "gzip, deflate",
+        "accept-encoding": "identity",
         "connection": "keep-alive",
         "user-agent": f"prefect-ruddr/{__version__}",
         "content-length": str(len(request.body)),

@@ -18,7 +18,7 @@ from prefect_ruddr import (
     StageUpdate,
     UnexpectedResponse,
 )
-from prefect_ruddr.api import wire
+from prefect_ruddr.api.bounds import LARGEST_ANSWER
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 
 Call = Callable[..., Any]
@@ -93,7 +93,7 @@ def test_an_answer_that_never_ends_is_not_read_to_its_end(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, call: Call
 ) -> None:
     """Ten MiB are more than any answer of Ruddr, and little enough to hold."""
-    sandbox.fail_next(body=b" " * (wire.LARGEST_ANSWER + 1))
+    sandbox.fail_next(body=b" " * (LARGEST_ANSWER + 1))
     error = failure(call, ruddr_credentials)
     assert type(error) is UnexpectedResponse
     assert error.message == "the answer is longer than 10 MiB"

@@ -189,6 +189,49 @@ def test_a_body_can_drip(sandbox: Sandbox, ruddr: httpx.Client) -> None:
     assert 0.2 <= time.monotonic() - started < 5
 
 
+def test_bytes_can_go_out_as_they_are(sandbox: Sandbox) -> None:
+    """`raw` is no answer that a server would make; the connection is closed after it."""
+    sandbox.fail_next(raw=b"HTTP/9.9 so it goes\r\n")
+    with connection_to(sandbox) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: sandbox\r\n\r\n")
+        assert connection.makefile("rb").read() == b"HTTP/9.9 so it goes\r\n"
+
+
+@pytest.mark.parametrize("drip", [0, 0.001])
+def test_bytes_can_go_out_without_an_end(
+    sandbox: Sandbox, ruddr: httpx.Client, drip: float
+) -> None:
+    """`endless` follows `raw` for as long as the client stays, and holds up nobody else."""
+    sandbox.fail_next(raw=b"HTTP/1.1 200 OK\r\n", endless=b"X-More: yes\r\n", drip=drip)
+    with connection_to(sandbox) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: sandbox\r\n\r\n")
+        wait_for_requests(sandbox, 1)
+        received = connection.makefile("rb").read(30 if drip else 10**6)
+        assert received.startswith(b"HTTP/1.1 200 OK\r\nX-More: yes\r\n"[:30])
+        assert ruddr.get(EXAMPLE).status_code == 200
+
+
+def test_what_goes_out_raw_is_not_carried_out_unless_told(
+    sandbox: Sandbox, ruddr: httpx.Client
+) -> None:
+    """As with `drop` and `hang`."""
+    for carried_out, expected in ((False, 0.75), (True, 0.5)):
+        sandbox.fail_next(raw=b"", carried_out=carried_out)
+        with pytest.raises(httpx.RemoteProtocolError):
+            ruddr.patch(EXAMPLE, json=HALF)
+        assert probability(sandbox) == expected
+
+
+@pytest.mark.parametrize("body", ["<p>{authorization}", {"message": "{authorization}"}], ids=repr)
+def test_a_key_can_be_echoed(sandbox: Sandbox, ruddr: httpx.Client, body: Any) -> None:
+    """In the body and in a header, as a careless server does; but not in what is recorded."""
+    sandbox.fail_next(status=400, body=body, headers={"X-Was": "{authorization}"}, echo=True)
+    answer = ruddr.get(EXAMPLE)
+    assert f"Bearer {sandbox.api_key}" in answer.text
+    assert answer.headers["x-was"] == f"Bearer {sandbox.api_key}"
+    assert sandbox.requests[-1].headers["authorization"] == "[redacted]"
+
+
 def test_a_hanging_answer_does_not_hold_up_others(sandbox: Sandbox, ruddr: httpx.Client) -> None:
     """Other requests are answered while one hangs."""
     sandbox.fail_next(hang=True)
@@ -255,6 +298,7 @@ WRONG_FAULTS: list[dict[str, Any]] = [
     {"headers": {"X": "a\r\nY: b"}},
     {"headers": {"X": "é"}},
     {"headers": {"Content-Length": "5"}},
+    {"endless": b""},
 ]
 
 

@@ -60,11 +60,14 @@ def error_of(
         is_write: Whether the request was one that changes something.
 
     Returns:
-        None for a 200, otherwise the error that the answer stands for.
+        None for a 200 that can be read, otherwise the error that the answer stands for. A body
+        that is packed is not unpacked: a small one can be larger than any memory.
     """
-    if status == HTTPStatus.OK:
+    packing = headers.get("content-encoding", "identity")
+    packed = packing.strip().lower() not in {"", "identity"}
+    if status == HTTPStatus.OK and not packed:
         return None
-    said = _said(content)
+    said = _Said(f"a body packed with {packing}, unasked") if packed else _said(content)
     kind = _DOCUMENTED.get(status)
     if kind is not None and (said.documented or status in _PLAIN_WHOEVER_ANSWERS):
         return kind(
@@ -101,6 +104,20 @@ def malformed(error: Exception, *, is_write: bool) -> errors.UnexpectedResponse:
     )
 
 
+def gave_up(error: errors.RuddrRequestError, attempt: int) -> errors.GaveUp | None:
+    """Return why a call that may succeed later is not tried again, or None.
+
+    Args:
+        error: How the attempt ended.
+        attempt: Which attempt that was; the first is 1.
+    """
+    if not error.retryable:
+        return None
+    if error.retry_after is not None and error.retry_after > LONGEST_WAIT:
+        return "wait"
+    return "attempts" if attempt >= ATTEMPTS else None
+
+
 def wait_before_next(error: errors.RuddrRequestError, attempt: int) -> float | None:
     """Return the seconds to wait before another attempt, or None where there is none to be.
 
@@ -108,11 +125,11 @@ def wait_before_next(error: errors.RuddrRequestError, attempt: int) -> float | N
         error: How the attempt ended.
         attempt: Which attempt that was; the first is 1.
     """
-    if not error.retryable or attempt >= ATTEMPTS:
+    if not error.retryable or gave_up(error, attempt):
         return None
     if error.retry_after is None:
         return WAITS[attempt - 1] * (1 + JITTER * random.random())  # noqa: S311  # not a secret
-    return error.retry_after if error.retry_after <= LONGEST_WAIT else None
+    return error.retry_after
 
 
 class _Said:

@@ -1,6 +1,6 @@
 """The calls of the generated client, and how their answers are read: all that names it.
 
-A call says what to do in either colour, and nothing of pacing, retries or connections.
+A call says what to ask, sync or async, and nothing of pacing, retries or connections.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from prefect_ruddr.errors import UnexpectedResponse
+from prefect_ruddr.api.paging import Page
 from prefect_ruddr.stages.stage import Stage, Workspace, stage_id
 from prefect_ruddr.stages.update import StageUpdate
-from ruddr_client import Client as Client  # noqa: PLC0414  # api.py makes one of each colour
+from ruddr_client import Client as Client  # noqa: PLC0414  # ruddr_api makes one of each kind
 from ruddr_client.api.opportunity_stages import (
     get_opportunity_stage,
     list_opportunity_stages,
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """A call of the generated client, in either colour, and how to read what it gives."""
+    """A call of the generated client, sync or async, and how to read what it gives."""
 
     operation: Any
     read: Callable[[Any], T]
@@ -39,41 +39,35 @@ class Call(Generic[T]):
     stage_id: UUID | None = None
     is_write: bool = False
 
-    def parsed(self, parsed: object) -> T:
-        """Read what the client parsed; raises whatever it trips over."""
+    def send(self, client: Client) -> T:
+        """Send the request once; raises whatever reading the answer trips over."""
+        return self._value(self.operation.sync_detailed(client=client, **self.arguments).parsed)
+
+    async def asend(self, client: Client) -> T:
+        """Async version of `send`."""
+        answer = await self.operation.asyncio_detailed(client=client, **self.arguments)
+        return self._value(answer.parsed)
+
+    def _value(self, parsed: object) -> T:
         value = self.read(parsed)
         if isinstance(value, Stage) and value.id != self.stage_id:
             raise ValueError(f"it is about another stage, {value.id}")
         return value
 
 
-class Pages:
-    """Where in the list we are."""
+def page_call(name: str | None, after: UUID | None) -> Call[Page[Stage]]:
+    """Return the call that reads a page of the list of stages.
 
-    def __init__(self, name: str | None) -> None:
-        self.complete = False
-        self._seen: set[UUID] = set()
-        self._arguments: dict[str, Any] = {
-            "limit": PAGE_SIZE,
-            "name": UNSET if name is None else name,
-        }
-
-    def next_call(self) -> Call[tuple[list[Stage], bool]]:
-        """Return the call that reads the next page."""
-        return Call(list_opportunity_stages, _page, self._arguments)
-
-    def add(self, page: tuple[list[Stage], bool]) -> list[Stage]:
-        """Take a page down, and return its stages."""
-        stages, has_more = page
-        self.complete = not has_more
-        if has_more:
-            if not stages:
-                raise UnexpectedResponse("an empty page says that more stages follow", status=200)
-            if stages[-1].id in self._seen:
-                raise UnexpectedResponse("the same page of stages came twice", status=200)
-            self._seen.add(stages[-1].id)
-            self._arguments = self._arguments | {"starting_after": stages[-1].id}
-        return stages
+    Args:
+        name: Only stages whose name is exactly this.
+        after: The last stage of the page before, or None for the first page.
+    """
+    arguments = {
+        "limit": PAGE_SIZE,
+        "name": UNSET if name is None else name,
+        "starting_after": UNSET if after is None else after,
+    }
+    return Call(list_opportunity_stages, _page, arguments)
 
 
 def get_call(stage: UUID) -> Call[Stage]:
@@ -111,10 +105,10 @@ def _stage(parsed: OpportunityStage) -> Stage:
     )
 
 
-def _page(parsed: OpportunityStagePage) -> tuple[list[Stage], bool]:
+def _page(parsed: OpportunityStagePage) -> Page[Stage]:
     if not isinstance(parsed.has_more, bool):
         raise TypeError(f"hasMore is {parsed.has_more!r}")
-    return [_stage(stage) for stage in parsed.results], parsed.has_more
+    return Page([_stage(stage) for stage in parsed.results], parsed.has_more)
 
 
 def _workspace(parsed: Any) -> Workspace:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import html
+import json
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
+
+SHORTEST_SECRET = 8
+"""Characters of a key that are masked; fewer of them give nothing away."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,17 @@ class Connection:
         """A text that is the same for the same workspace address and key, and tells neither."""
         secret = f"{self.base_url} {self.api_key.get_secret_value()}"
         return hashlib.sha256(secret.encode()).hexdigest()[:16]
+
+    def without_key(self, text: str) -> str:
+        """Return a text in which the key is masked, in the ways that a server may echo it.
+
+        The beginning of a key is masked too, from its first eight characters on.
+        """
+        key = self.api_key.get_secret_value()
+        for form in {key, quote(key, safe=""), html.escape(key), json.dumps(key)[1:-1]}:
+            for length in range(len(form), SHORTEST_SECRET - 1, -1):
+                text = text.replace(form[:length], "[API key]")
+        return text
 
 
 def names_a_host(url: str) -> bool:

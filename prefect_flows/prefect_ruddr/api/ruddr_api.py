@@ -9,23 +9,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
 
+import stamina
+
 from prefect_ruddr.api import answers, wire
-from prefect_ruddr.api.calls import WORKSPACE, Call, Client, Pages, get_call, update_call
+from prefect_ruddr.api.calls import WORKSPACE, Call, Client, get_call, page_call, update_call
 from prefect_ruddr.api.connection import Connection
+from prefect_ruddr.api.paging import HasId, Page, Pages
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
 from prefect_ruddr.pacing.budget import RequestBudget
 from prefect_ruddr.stages.stage import Stage, Workspace
 from prefect_ruddr.stages.update import StageUpdate
 
 T = TypeVar("T")
+Item = TypeVar("Item", bound=HasId)
 
 Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
-_UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, RecursionError)
+_FAILURES = (RuddrRequestError, KeyError, ValueError, TypeError, AttributeError, RecursionError)
+"""How an attempt ends: by an error over the wire, or by what an unreadable body raises."""
 
 
 class Answer(NamedTuple, Generic[T]):
@@ -67,7 +73,7 @@ class RuddrApi:
         return self._run(WORKSPACE).value
 
     async def aworkspace(self) -> Workspace:
-        """Async twin of `workspace`."""
+        """Async version of `workspace`."""
         return (await self._arun(WORKSPACE)).value
 
     def get_stage(self, stage_id: UUID) -> Stage:
@@ -75,7 +81,7 @@ class RuddrApi:
         return self._run(get_call(stage_id)).value
 
     async def aget_stage(self, stage_id: UUID) -> Stage:
-        """Async twin of `get_stage`."""
+        """Async version of `get_stage`."""
         return (await self._arun(get_call(stage_id))).value
 
     def list_stages(self, name: str | None = None) -> list[Stage]:
@@ -86,82 +92,85 @@ class RuddrApi:
         """
         return [stage for page in self.stage_pages(name) for stage in page]
 
+    async def alist_stages(self, name: str | None = None) -> list[Stage]:
+        """Async version of `list_stages`."""
+        return [stage async for page in self._apages(partial(page_call, name)) for stage in page]
+
     def stage_pages(self, name: str | None = None) -> Iterator[list[Stage]]:
         """Read the list page by page, each when it is asked for: one GET.
 
         Args:
             name: Only stages whose name is exactly this.
         """
-        pages = Pages(name)
-        while not pages.complete:
-            yield pages.add(self._run(pages.next_call()).value)
-
-    async def alist_stages(self, name: str | None = None) -> list[Stage]:
-        """Async twin of `list_stages`."""
-        pages = Pages(name)
-        stages: list[Stage] = []
-        while not pages.complete:
-            stages += pages.add((await self._arun(pages.next_call())).value)
-        return stages
+        return self._pages(partial(page_call, name))
 
     def update_stage(self, update: StageUpdate) -> Answer[Stage]:
         """Set the fields of an update: one PATCH with exactly those, and the stage after it."""
         return self._run(update_call(update))
 
     async def aupdate_stage(self, update: StageUpdate) -> Answer[Stage]:
-        """Async twin of `update_stage`."""
+        """Async version of `update_stage`."""
         return await self._arun(update_call(update))
 
+    def _pages(self, call_after: Callable[[UUID | None], Call[Page[Item]]]) -> Iterator[list[Item]]:
+        pages: Pages[Item] = Pages()
+        while not pages.complete:
+            yield pages.add(self._run(call_after(pages.last_id)).value)
+
+    async def _apages(
+        self, call_after: Callable[[UUID | None], Call[Page[Item]]]
+    ) -> AsyncIterator[list[Item]]:
+        pages: Pages[Item] = Pages()
+        while not pages.complete:
+            yield pages.add((await self._arun(call_after(pages.last_id))).value)
+
     def _run(self, call: Call[T]) -> Answer[T]:
-        described = _Described(call)
-        try:
-            return self._attempt(call, described, 1)
-        except RuddrRequestError as error:
-            first = error
-        for attempt in self._attempts_again():
+        client = self._sync_client()
+        failures: list[RuddrRequestError] = []
+        for attempt in self._attempts():
             with attempt:
-                if attempt.num == 1:
-                    raise first
-                return self._attempt(call, described, attempt.num)
+                try:
+                    with self._budget.request():
+                        return Answer(call.send(client), attempt.num)
+                except _FAILURES as error:
+                    failures.append(self._failure(error, call, attempt.num, failures))
+                raise failures[-1]
         raise AssertionError("the last attempt returns or raises")
 
     async def _arun(self, call: Call[T]) -> Answer[T]:
-        described = _Described(call)
-        try:
-            return await self._aattempt(call, described, 1)
-        except RuddrRequestError as error:
-            first = error
-        async for attempt in self._attempts_again():
+        client = await self._async_client()
+        failures: list[RuddrRequestError] = []
+        async for attempt in self._attempts():
             with attempt:
-                if attempt.num == 1:
-                    raise first
-                return await self._aattempt(call, described, attempt.num)
+                try:
+                    async with self._budget.arequest():
+                        return Answer(await call.asend(client), attempt.num)
+                except _FAILURES as error:
+                    failures.append(self._failure(error, call, attempt.num, failures))
+                raise failures[-1]
         raise AssertionError("the last attempt returns or raises")
 
-    def _attempts_again(self) -> Any:  # stamina does not export the type
-        """Return the attempts of a call that failed once, which counts as the first of them.
-
-        Most calls need neither stamina nor its bookkeeping, which takes longer than a turn in
-        the budget.
-        """
-        import stamina  # noqa: PLC0415
-
+    def _attempts(self) -> Any:  # stamina does not export the type
         return stamina.retry_context(
             on=self._wait_before_next, attempts=answers.ATTEMPTS, timeout=None
         )
 
-    def _attempt(self, call: Call[T], described: _Described, number: int) -> Answer[T]:
-        client = self._sync_client()
-        with self._budget.request(), described.attempt(number):
-            response = call.operation.sync_detailed(client=client, **call.arguments)
-            return Answer(call.parsed(response.parsed), number)
+    def _failure(
+        self, error: Exception, call: Call[T], attempt: int, before: list[RuddrRequestError]
+    ) -> RuddrRequestError:
+        """Return what is to be raised for an attempt that failed.
 
-    async def _aattempt(self, call: Call[T], described: _Described, number: int) -> Answer[T]:
-        client = await self._async_client()
-        async with self._budget.arequest():
-            with described.attempt(number):
-                response = await call.operation.asyncio_detailed(client=client, **call.arguments)
-                return Answer(call.parsed(response.parsed), number)
+        A new error: what led to the one given holds the request, and with it the key.
+        """
+        if not isinstance(error, RuddrRequestError):
+            error = answers.malformed(error, is_write=call.is_write)
+        failure = error.about(
+            stage_id=call.stage_id, attempts=attempt, hide=self._connection.without_key
+        )
+        failure.gave_up = answers.gave_up(failure, attempt)
+        # A refusal does not undo what an earlier attempt, whose answer was lost, may have written.
+        failure.may_have_been_applied |= any(earlier.may_have_been_applied for earlier in before)
+        return failure
 
     def _wait_before_next(self, error: Exception) -> float | bool:
         if not isinstance(error, RuddrRequestError):
@@ -214,32 +223,3 @@ class RuddrApi:
         """Close the connections that threads share."""
         if self._client is not None:
             self._client.get_httpx_client().close()
-
-
-class _Described:
-    """Turns a failure inside it into an error that says which call and attempt it was.
-
-    One for all attempts of a call: a refusal does not undo what an earlier attempt, whose
-    answer was lost, may have written.
-    """
-
-    def __init__(self, call: Call[Any]) -> None:
-        self._call = call
-        self._number = 0
-        self._in_doubt = False
-
-    def attempt(self, number: int) -> Self:
-        self._number = number
-        return self
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, _UNREADABLE):
-            error = answers.malformed(error, is_write=self._call.is_write)
-        if isinstance(error, RuddrRequestError):
-            error = error.about(stage_id=self._call.stage_id, attempts=self._number)
-            error.may_have_been_applied |= self._in_doubt
-            self._in_doubt = error.may_have_been_applied
-            raise error from None

@@ -1,43 +1,61 @@
-"""One request over the wire: the only module that names httpx.
+"""One request over the wire: the only module that asks with httpx.
 
-The clients here send the key, keep a deadline, bound what they read, and raise a typed error
-for every answer but a 200, before the generated client tries to parse it.
+The clients here send the key, keep each attempt within its bounds, and raise a typed error for
+every answer but a 200, before the generated client tries to parse it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
-import time
+import threading
 from collections.abc import Generator
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
+import httpcore
 import httpx
 from pydantic import SecretStr
 
 from prefect_ruddr import __version__
 from prefect_ruddr.api.answers import error_of
+from prefect_ruddr.api.bounds import Bounds, in_force
 from prefect_ruddr.api.connection import Connection
-from prefect_ruddr.errors import (
-    AnswerLost,
-    ConnectionFailed,
-    RuddrRequestError,
-    UnexpectedResponse,
-)
+from prefect_ruddr.api.network import AsyncNetwork, Network
+from prefect_ruddr.api.proxies import environment_proxy
+from prefect_ruddr.errors import AnswerLost, ConnectionFailed, NoAnswer
 
-LARGEST_ANSWER = 10 * 2**20
-"""Bytes; a longer answer is not read to its end."""
+MOST_CONNECTIONS = 100
+"""How many requests of a process, or of an event loop, may be under way at once."""
+
+_BROKEN = (
+    TimeoutError,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+)
 
 
 def sync_client(connection: Connection) -> httpx.Client:
-    """Return a client for threads; it may be shared by any number of them."""
-    return _Client(connection)
+    """Return a client for threads; it may be shared by any number of them.
+
+    Raises:
+        ConnectionFailed: A variable of the environment names a proxy or certificates that cannot
+            be used.
+    """
+    return httpx.Client(transport=_Transport(connection), **_options(connection))
 
 
 def async_client(connection: Connection) -> httpx.AsyncClient:
-    """Return a client for the event loop that is running, and for no other."""
-    return _AsyncClient(connection)
+    """Return a client for the event loop that is running, and for no other.
+
+    Raises:
+        ConnectionFailed: As for `sync_client`.
+    """
+    return httpx.AsyncClient(transport=_AsyncTransport(connection), **_options(connection))
 
 
 def _options(connection: Connection) -> dict[str, Any]:
@@ -46,18 +64,13 @@ def _options(connection: Connection) -> dict[str, Any]:
         "auth": _BearerAuth(connection.api_key),
         "headers": {
             "Accept": "application/json",
+            # What is packed small can be larger than any memory.
+            "Accept-Encoding": "identity",
             "User-Agent": f"prefect-ruddr/{__version__}",
         },
-        "verify": _certificates(),
-        "timeout": connection.timeout_seconds,
-        "limits": httpx.Limits(max_connections=100, max_keepalive_connections=100),
+        # A request does not depend on earlier answers.
+        "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     }
-
-
-@cache
-def _certificates() -> ssl.SSLContext:
-    # Reading them takes tens of milliseconds and a megabyte: once, not for each event loop.
-    return httpx.create_ssl_context()
 
 
 class _BearerAuth(httpx.Auth):
@@ -69,143 +82,138 @@ class _BearerAuth(httpx.Auth):
         yield request
 
 
-class _NoCookies(httpx.Cookies):
-    """Keeps no cookie, so that none is sent: a request does not depend on earlier answers.
-
-    Looking for cookies in an answer also takes httpx a seventh of the time of a request.
-    """
-
-    def extract_cookies(self, response: httpx.Response) -> None:
-        """Pass the answer by."""
-
-
-class _Client(httpx.Client):
-    cookies: Any = _NoCookies()  # Any: httpx takes more types than it gives
-
+class _Transport(httpx.BaseTransport):
     def __init__(self, connection: Connection) -> None:
-        super().__init__(**_options(connection))
-        self._root_url = str(self.base_url).rstrip("/")
+        self._route = _Route(connection)
+        network = Network(encrypted=self._route.encrypted)
+        self._pool = httpcore.ConnectionPool(network_backend=network, **self._route.pool_options())
+        # The pool would let a request wait as a part of its attempt.
+        self._places = threading.Semaphore(MOST_CONNECTIONS)
 
-    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
-        # httpx would parse a relative address, and then the whole one.
-        return super().build_request(method, f"{self._root_url}{url}", **options)
-
-    def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        # httpx's timeout is for each read; a body that drips would outlast it.
-        deadline = time.monotonic() + (self.timeout.read or 0)
-        failure: RuddrRequestError
-        try:
-            response = super().send(request, **options | {"stream": True})
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        with self._places, in_force(self._route.bounds(request)) as bounds:
             try:
-                body = _Body(request)
-                for chunk in response.iter_bytes():
-                    body.add(chunk, late=time.monotonic() > deadline)
-            finally:
-                response.close()
-            return _judged(response, body)
-        except httpx.HTTPError as error:
-            failure = _no_answer(error, request)
-        except httpx.InvalidURL as error:
-            failure = ConnectionFailed(str(error))
-        # Outside the handler, so that no httpx error, which holds the request and with it the
-        # key, hangs on to ours.
-        raise failure
+                answer = self._pool.handle_request(_to_send(request))
+                try:
+                    bounds.head_is_whole()
+                    body = bytearray()
+                    for chunk in answer.iter_stream():
+                        bounds.count_body(chunk)
+                        body += chunk
+                finally:
+                    answer.close()
+            except _BROKEN as error:
+                raise self._route.failure(error, bounds) from None
+        return _judged(request, answer, bytes(body))
+
+    def close(self) -> None:
+        self._pool.close()
 
 
-class _AsyncClient(httpx.AsyncClient):
-    cookies: Any = _NoCookies()  # Any: httpx takes more types than it gives
+class _AsyncTransport(httpx.AsyncBaseTransport):
+    def __init__(self, connection: Connection) -> None:
+        self._route = _Route(connection)
+        network = AsyncNetwork(encrypted=self._route.encrypted)
+        self._pool = httpcore.AsyncConnectionPool(
+            network_backend=network, **self._route.pool_options()
+        )
+        self._places = asyncio.Semaphore(MOST_CONNECTIONS)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async with self._places:
+            with in_force(self._route.bounds(request)) as bounds:
+                try:
+                    answer = await self._pool.handle_async_request(_to_send(request))
+                    try:
+                        bounds.head_is_whole()
+                        body = bytearray()
+                        async for chunk in answer.aiter_stream():
+                            bounds.count_body(chunk)
+                            body += chunk
+                    finally:
+                        await answer.aclose()
+                except _BROKEN as error:
+                    raise self._route.failure(error, bounds) from None
+        return _judged(request, answer, bytes(body))
+
+    async def aclose(self) -> None:
+        await self._pool.aclose()
+
+
+class _Route:
+    """How a workspace is reached, and what is said where it is not."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(**_options(connection))
-        self._root_url = str(self.base_url).rstrip("/")
+        url = httpx.URL(connection.base_url)
+        self.encrypted = url.scheme == "https"
         self._seconds = connection.timeout_seconds
+        self._proxy = environment_proxy(connection.base_url)
+        through = f" through the proxy in {self._proxy.variable}" if self._proxy else ""
+        self._where = f"{url.host}{through}"
 
-    def build_request(self, method: str, url: httpx.URL | str, **options: Any) -> httpx.Request:
-        return super().build_request(method, f"{self._root_url}{url}", **options)
+    def pool_options(self) -> dict[str, Any]:
+        certificates = _certificates() if self.encrypted else None
+        proxy = self._proxy.proxy if self._proxy else None
+        if proxy is not None and proxy.url.scheme == b"https":
+            proxy.ssl_context = certificates
+        return {
+            "ssl_context": certificates,
+            "proxy": proxy,
+            "max_connections": MOST_CONNECTIONS,
+            "keepalive_expiry": 5.0,
+        }
 
-    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        failure: RuddrRequestError
-        try:
-            async with asyncio.timeout(self._seconds):
-                response = await super().send(request, **options | {"stream": True})
-                try:
-                    body = _Body(request)
-                    async for chunk in response.aiter_bytes():
-                        body.add(chunk, late=False)
-                finally:
-                    await response.aclose()
-            return _judged(response, body)
-        except httpx.HTTPError as error:
-            failure = _no_answer(error, request)
-        except httpx.InvalidURL as error:
-            failure = ConnectionFailed(str(error))
-        except TimeoutError:
-            failure = _too_late(request)
-        raise failure
+    def bounds(self, request: httpx.Request) -> Bounds:
+        return Bounds(self._seconds, is_write=_is_write(request))
 
-
-class _Body:
-    """What has been read of an answer so far."""
-
-    def __init__(self, request: httpx.Request) -> None:
-        self.content = bytearray()
-        self._request = request
-
-    def add(self, chunk: bytes, *, late: bool) -> None:
-        self.content += chunk
-        if late:
-            raise _too_late(self._request)
-        if len(self.content) > LARGEST_ANSWER:
-            raise UnexpectedResponse(
-                f"the answer is longer than {LARGEST_ANSWER // 2**20} MiB",
-                may_have_been_applied=_is_write(self._request),
-            )
+    def failure(self, error: Exception, bounds: Bounds) -> NoAnswer:
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if not bounds.sent:
+            return ConnectionFailed(f"cannot connect to {self._where}: {what}")
+        if isinstance(error, TimeoutError | httpcore.TimeoutException):
+            what = "no whole answer within timeout_seconds"
+        else:
+            what = f"the connection broke before the answer was whole: {what}"
+        return AnswerLost(what, may_have_been_applied=bounds.in_doubt)
 
 
-class _WholeResponse(httpx.Response):
-    """A response whose body has been read.
-
-    Given the content, `httpx.Response` would send it through its decoders and chunkers once
-    more, which takes a tenth of the time of a whole request.
-    """
-
-    def __init__(self, status_code: int, content: bytes, request: httpx.Request) -> None:
-        super().__init__(status_code, stream=httpx.ByteStream(content), request=request)
-        self._whole = content
-
-    @property
-    def content(self) -> bytes:
-        return self._whole
-
-
-def _judged(response: httpx.Response, body: _Body) -> httpx.Response:
-    content = bytes(body.content)
-    error = error_of(
-        response.status_code, response.headers, content, is_write=_is_write(response.request)
+def _certificates() -> ssl.SSLContext:
+    file, folders = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    variable = "SSL_CERT_FILE" if file else "SSL_CERT_DIR"
+    try:
+        # OpenSSL says nothing of folders that are not there: it trusts nobody then.
+        if not file and folders and not any(map(os.path.isdir, folders.split(os.pathsep))):
+            raise FileNotFoundError("there is no such folder")
+        return _read_certificates(file, folders)
+    except OSError as error:
+        problem = str(error)
+    raise ConnectionFailed(
+        f"{variable} does not name certificates that can be read: {problem}", attempts=0
     )
+
+
+@cache
+def _read_certificates(file: str | None, folders: str | None) -> ssl.SSLContext:  # noqa: ARG001
+    # Reading them takes tens of milliseconds and a megabyte: once, not for each event loop.
+    return httpx.create_ssl_context()
+
+
+def _to_send(request: httpx.Request) -> httpcore.Request:
+    url = request.url
+    return httpcore.Request(
+        request.method,
+        httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        headers=request.headers.raw,
+        content=request.stream,
+    )
+
+
+def _judged(request: httpx.Request, answer: httpcore.Response, body: bytes) -> httpx.Response:
+    headers = httpx.Headers(answer.headers)
+    error = error_of(answer.status, headers, body, is_write=_is_write(request))
     if error is not None:
         raise error
-    return _WholeResponse(response.status_code, content, response.request)
-
-
-def _no_answer(error: httpx.HTTPError, request: httpx.Request) -> RuddrRequestError:
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
-        return ConnectionFailed(f"cannot connect to {request.url.host}: {what}")
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.ProxyError):
-        return ConnectionFailed(what)
-    if isinstance(error, httpx.TimeoutException):
-        return _too_late(request)
-    return AnswerLost(
-        f"the connection broke before the answer was whole: {what}",
-        may_have_been_applied=_is_write(request),
-    )
-
-
-def _too_late(request: httpx.Request) -> AnswerLost:
-    return AnswerLost(
-        "no whole answer within timeout_seconds", may_have_been_applied=_is_write(request)
-    )
+    return httpx.Response(answer.status, headers=headers, content=body)
 
 
 def _is_write(request: httpx.Request) -> bool:

@@ -102,7 +102,7 @@ class Application:
             await response(scope, receive, send)
             return
         real = self._answer(request, authorization) if fault.carries_out else None
-        await deliver(fault, real, request)(scope, receive, send)
+        await deliver(fault, real, request, authorization)(scope, receive, send)
 
     def _fault(self, request: RecordedRequest) -> Fault | None:
         if text := request.headers.get(FAULT_HEADER):

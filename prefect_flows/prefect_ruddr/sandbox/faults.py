@@ -12,6 +12,8 @@ from starlette.responses import Response
 
 from prefect_ruddr.sandbox.answers import error_response, json_response
 
+_ECHOED = "{authorization}"
+
 _Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 
 
@@ -37,6 +39,12 @@ class Fault(BaseModel):
         hang: Never answer; as with `drop`, nothing is carried out unless told to.
         omit: Fields to leave out of the JSON answer.
         replace: Fields to set in the JSON answer, whatever their type should be.
+        raw: Bytes that go over the wire as they are instead of an answer, with `drip` seconds
+            before each; then the connection is closed.
+        endless: Bytes that go over the wire after `raw` again and again, with `drip` seconds
+            before each time, until the client goes away.
+        echo: Put the value of the request's `Authorization` header in place of
+            `{authorization}` in `body` and `headers`.
         method: Only for requests of this method.
         path: Only for requests whose path contains this text, for example a stage's id.
     """
@@ -54,6 +62,9 @@ class Fault(BaseModel):
     hang: bool = False
     omit: tuple[str, ...] = ()
     replace: dict[str, JsonValue] = {}
+    raw: bytes | None = None
+    endless: bytes | None = Field(default=None, min_length=1)
+    echo: bool = False
     method: str | None = None
     path: str | None = None
 
@@ -70,8 +81,13 @@ class Fault(BaseModel):
     @property
     def carries_out(self) -> bool:
         """Whether the request takes effect."""
-        own_answer = self.status is not None or self.body is not None
-        return self.carried_out or not (own_answer or self.drop or self.hang)
+        instead = self._has_own_answer or self.goes_out_raw or self.drop or self.hang
+        return self.carried_out or not instead
+
+    @property
+    def goes_out_raw(self) -> bool:
+        """Whether bytes go over the wire that no server would make an answer of."""
+        return self.raw is not None or self.endless is not None
 
     def concerns(self, method: str, path: str) -> bool:
         """Tell whether this is a request the fault is meant for."""
@@ -79,8 +95,13 @@ class Fault(BaseModel):
             self.path is None or self.path in path
         )
 
-    def answer(self, real: Response | None) -> Response:
-        """Return what is answered, given the real answer of a request carried out."""
+    def answer(self, real: Response | None, authorization: str = "") -> Response:
+        """Return what is answered, given the real answer of a request carried out.
+
+        Args:
+            real: That answer, or None.
+            authorization: What the request said in its `Authorization` header, for `echo`.
+        """
         response = self._own_answer() if real is None or self._has_own_answer else real
         if self.omit or self.replace:
             content = {**json.loads(bytes(response.body)), **self.replace}
@@ -88,7 +109,11 @@ class Fault(BaseModel):
                 content.pop(name, None)
             response = json_response(content, response.status_code)
         for name, value in self.headers.items():
-            response.headers[name] = value
+            response.headers[name] = value.replace(_ECHOED, authorization) if self.echo else value
+        if self.echo:
+            body = bytes(response.body).replace(_ECHOED.encode(), authorization.encode("latin-1"))
+            response.body = body
+            response.headers["content-length"] = str(len(body))
         return response
 
     @property
