@@ -1,4 +1,4 @@
-"""One Prefect task for each call of the API, with an async twin."""
+"""One Prefect task for each call of the API, and an async version of it."""
 
 import os
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from prefect_ruddr.sources.files import read_source
 from prefect_ruddr.sources.opening import SourceFormat
 from prefect_ruddr.sources.rows import OnWrong, SourceRow
 from prefect_ruddr.sources.tables import Blank
+from prefect_ruddr.stages.kept import require_kept
 from prefect_ruddr.stages.stage import Stage, stage_id
 from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike, stage_update
 
@@ -36,7 +37,8 @@ def update_opportunity_stage(ruddr_credentials: RuddrCredentials, update: StageU
 
     Waits for its turn in the workspace's request budget. After a 429, a 500, 502, 503 or 504,
     and when no whole answer arrives, the same PATCH is sent again, up to five times in all;
-    each further attempt is a warning in the run's log.
+    each further attempt is a warning in the run's log. Where an answer is lost, the stage is read
+    first, and what has been written is not sent again.
 
     Args:
         ruddr_credentials: The key to the workspace.
@@ -48,6 +50,7 @@ def update_opportunity_stage(ruddr_credentials: RuddrCredentials, update: StageU
 
     Raises:
         InvalidStageUpdates: When the update breaks a limit; nothing is sent.
+        ValueNotKept: When Ruddr confirmed the change but holds another value.
         RuddrRequestError: When Ruddr refuses or does not answer, in the class that says why.
 
     Examples:
@@ -63,15 +66,21 @@ def update_opportunity_stage(ruddr_credentials: RuddrCredentials, update: StageU
             )
         ```
     """
-    return ruddr_credentials.get_client().update_stage(stage_update(update)).value
+    wanted = stage_update(update)
+    stage = ruddr_credentials.get_client().update_stage(wanted).value
+    require_kept(wanted.fields, stage)
+    return stage
 
 
 @task(name="update-opportunity-stage", task_run_name=_named_by_stage, cache_policy=NO_CACHE)
 async def aupdate_opportunity_stage(
     ruddr_credentials: RuddrCredentials, update: StageUpdateLike
 ) -> Stage:
-    """Async twin of `update_opportunity_stage`."""
-    return (await ruddr_credentials.get_client().aupdate_stage(stage_update(update))).value
+    """Async version of `update_opportunity_stage`."""
+    wanted = stage_update(update)
+    stage = (await ruddr_credentials.get_client().aupdate_stage(wanted)).value
+    require_kept(wanted.fields, stage)
+    return stage
 
 
 @task(name="get-opportunity-stage", task_run_name=_named_by_stage, cache_policy=NO_CACHE)
@@ -95,7 +104,7 @@ def get_opportunity_stage(ruddr_credentials: RuddrCredentials, stage: UUID | str
 
 @task(name="get-opportunity-stage", task_run_name=_named_by_stage, cache_policy=NO_CACHE)
 async def aget_opportunity_stage(ruddr_credentials: RuddrCredentials, stage: UUID | str) -> Stage:
-    """Async twin of `get_opportunity_stage`."""
+    """Async version of `get_opportunity_stage`."""
     return await ruddr_credentials.get_client().aget_stage(stage_id(stage))
 
 
@@ -122,7 +131,7 @@ def list_opportunity_stages(
 async def alist_opportunity_stages(
     ruddr_credentials: RuddrCredentials, name: str | None = None
 ) -> list[Stage]:
-    """Async twin of `list_opportunity_stages`."""
+    """Async version of `list_opportunity_stages`."""
     return await ruddr_credentials.get_client().alist_stages(name)
 
 

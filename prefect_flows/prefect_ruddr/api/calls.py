@@ -48,6 +48,12 @@ class Call(Generic[T]):
         answer = await self.operation.asyncio_detailed(client=client, **self.arguments)
         return self._value(answer.parsed)
 
+    def reading(self) -> Call[Any]:
+        """Return the call that reads the stage this one is about."""
+        if self.stage_id is None:
+            raise ValueError("the call is about no stage")
+        return get_call(self.stage_id)
+
     def _value(self, parsed: object) -> T:
         value = self.read(parsed)
         if isinstance(value, Stage) and value.id != self.stage_id:

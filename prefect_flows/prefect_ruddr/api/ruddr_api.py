@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
@@ -19,9 +19,11 @@ import stamina
 from prefect_ruddr.api import answers, wire
 from prefect_ruddr.api.calls import WORKSPACE, Call, Client, get_call, page_call, update_call
 from prefect_ruddr.api.connection import Connection
+from prefect_ruddr.api.guards import Guard, SendOnce
 from prefect_ruddr.api.paging import HasId, Page, Pages
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
 from prefect_ruddr.pacing.budget import RequestBudget
+from prefect_ruddr.stages.kept import missed
 from prefect_ruddr.stages.stage import Stage, Workspace
 from prefect_ruddr.stages.update import StageUpdate
 
@@ -104,13 +106,54 @@ class RuddrApi:
         """
         return self._pages(partial(page_call, name))
 
-    def update_stage(self, update: StageUpdate) -> Answer[Stage]:
-        """Set the fields of an update: one PATCH with exactly those, and the stage after it."""
-        return self._run(update_call(update))
+    def stages_after(self, stage_id: UUID | None) -> list[Stage]:
+        """Read one page of the list: one GET.
 
-    async def aupdate_stage(self, update: StageUpdate) -> Answer[Stage]:
+        Args:
+            stage_id: The stage that the page begins behind; None for the first page.
+        """
+        return self._run(page_call(None, stage_id)).value.items
+
+    def update_stage(self, update: StageUpdate, guard: Guard | None = None) -> Answer[Stage]:
+        """Set the fields of an update: one PATCH with exactly those, and the stage after it.
+
+        Where an answer is lost, the stage is read: what has been written is not sent again.
+
+        Args:
+            update: The update.
+            guard: What may keep it from being sent; None to send it at once.
+        """
+        guard = guard or SendOnce(update)
+        try:
+            return self._run(update_call(update), guard)
+        except _Unread as unread:
+            raise unread.error from None
+        except RuddrRequestError as error:
+            if not error.may_have_been_applied:
+                raise
+            doubt = error
+        try:
+            stage = self.get_stage(update.id)
+        except RuddrRequestError:
+            raise doubt from None
+        return _read_back(update, guard, stage, doubt)
+
+    async def aupdate_stage(self, update: StageUpdate, guard: Guard | None = None) -> Answer[Stage]:
         """Async version of `update_stage`."""
-        return await self._arun(update_call(update))
+        guard = guard or SendOnce(update)
+        try:
+            return await self._arun(update_call(update), guard)
+        except _Unread as unread:
+            raise unread.error from None
+        except RuddrRequestError as error:
+            if not error.may_have_been_applied:
+                raise
+            doubt = error
+        try:
+            stage = await self.aget_stage(update.id)
+        except RuddrRequestError:
+            raise doubt from None
+        return _read_back(update, guard, stage, doubt)
 
     def _pages(self, call_after: Callable[[UUID | None], Call[Page[Item]]]) -> Iterator[list[Item]]:
         pages: Pages[Item] = Pages()
@@ -124,26 +167,44 @@ class RuddrApi:
         while not pages.complete:
             yield pages.add((await self._arun(call_after(pages.last_id))).value)
 
-    def _run(self, call: Call[T]) -> Answer[T]:
+    def _run(self, call: Call[T], guard: Guard | None = None) -> Answer[T]:
         client = self._sync_client()
         failures: list[RuddrRequestError] = []
         for attempt in self._attempts():
             with attempt:
+                if guard and guard.wants_to_look(failures[-1] if failures else None):
+                    try:
+                        stage = self._run(call.reading()).value
+                    except RuddrRequestError as error:
+                        raise _Unread(error, failures) from None
+                    if guard.is_spared(stage):
+                        return Answer(stage, attempt.num - 1)
                 try:
                     with self._budget.request():
+                        if guard:
+                            guard.check()
                         return Answer(call.send(client), attempt.num)
                 except _FAILURES as error:
                     failures.append(self._failure(error, call, attempt.num, failures))
                 raise failures[-1]
         raise AssertionError("the last attempt returns or raises")
 
-    async def _arun(self, call: Call[T]) -> Answer[T]:
+    async def _arun(self, call: Call[T], guard: Guard | None = None) -> Answer[T]:
         client = await self._async_client()
         failures: list[RuddrRequestError] = []
         async for attempt in self._attempts():
             with attempt:
+                if guard and guard.wants_to_look(failures[-1] if failures else None):
+                    try:
+                        stage = (await self._arun(call.reading())).value
+                    except RuddrRequestError as error:
+                        raise _Unread(error, failures) from None
+                    if guard.is_spared(stage):
+                        return Answer(stage, attempt.num - 1)
                 try:
                     async with self._budget.arequest():
+                        if guard:
+                            guard.check()
                         return Answer(await call.asend(client), attempt.num)
                 except _FAILURES as error:
                     failures.append(self._failure(error, call, attempt.num, failures))
@@ -223,3 +284,25 @@ class RuddrApi:
         """Close the connections that threads share."""
         if self._client is not None:
             self._client.get_httpx_client().close()
+
+
+class _Unread(Exception):
+    """A stage could not be read before it was to be written, or written again."""
+
+    def __init__(self, error: RuddrRequestError, failures: Sequence[RuddrRequestError]) -> None:
+        doubtful = failures and failures[-1].may_have_been_applied
+        self.error = failures[-1] if doubtful else error
+        self.error.attempts = len(failures)
+        super().__init__()
+
+
+def _read_back(
+    update: StageUpdate, guard: Guard, stage: Stage, doubt: RuddrRequestError
+) -> Answer[Stage]:
+    """Say, from reading the stage, what became of a write whose last answer was lost."""
+    guard.wants_to_look(doubt)
+    if guard.is_spared(stage):
+        return Answer(stage, doubt.attempts)
+    if missed(update.fields, stage):
+        raise doubt.read_back("it had not been carried out when it was read")
+    raise doubt
