@@ -13,13 +13,14 @@ from prefect_ruddr.runs.forms import (
     UpdatesAsTyped,
     bulk_flow,
 )
-from prefect_ruddr.runs.run import OnInvalid, apply_rows, take_back
+from prefect_ruddr.runs.run import apply_rows, take_back
+from prefect_ruddr.sources.cells import Blank
 from prefect_ruddr.sources.opening import SourceFormat
-from prefect_ruddr.sources.tables import Blank
+from prefect_ruddr.sources.rows import OnInvalid
 from prefect_ruddr.stages.outcome import StageReport
 from prefect_ruddr.stages.plan import RISKY_PROBABILITY_CHANGE
 from prefect_ruddr.stages.stage import Stage
-from prefect_ruddr.stages.update import stage_update
+from prefect_ruddr.stages.update import parse_stage_update
 from prefect_ruddr.tasks import read_stage_updates, update_opportunity_stage
 
 
@@ -43,7 +44,7 @@ def update_opportunity_stage_flow(
         InvalidStageUpdates: When the update breaks a limit; nothing is sent.
         RuddrRequestError: When Ruddr refuses or does not answer, in the class that says why.
     """
-    return update_opportunity_stage(ruddr_credentials, stage_update(update))
+    return update_opportunity_stage(ruddr_credentials, parse_stage_update(update))
 
 
 @bulk_flow("apply-stage-updates")
@@ -100,6 +101,8 @@ def apply_stage_file(
     blank: Blank = "leave",
     null_marker: str | None = None,
     encoding: str = "utf-8",
+    delimiter: str = ",",
+    pipelines: dict[str, UUID] | None = None,
     dry_run: bool = False,
     approval: Approval = "never",
     on_invalid: OnInvalid = "stop",
@@ -114,11 +117,13 @@ def apply_stage_file(
     Args:
         ruddr_credentials: The key to the workspace, as a Ruddr Credentials block.
         path_or_url: The file: a path where the flow runs, or a URL such as `s3://…`.
-        format: "csv", "jsonl" or "parquet"; None for what the file's name says.
+        format: "csv", "jsonl", "parquet" or "yaml"; None for what the file's name says.
         blank: What a blank description of a CSV or Parquet file means: "leave" it alone or
             "clear" it. Anything else that is blank is left alone.
         null_marker: A text that means null, such as `NULL`.
-        encoding: How a CSV or JSON Lines file is encoded.
+        encoding: How a CSV, JSON Lines or YAML file is encoded.
+        delimiter: The character between two cells of a CSV file.
+        pipelines: The ids of pipelines by what you call them, where rows give these names.
         dry_run: Publish the plan and stop there: nothing but GETs is sent.
         approval: When to pause for a person's yes to the plan, as in `apply_stage_updates`.
         on_invalid: "stop" sends nothing when any row is wrong; "skip" goes on without such
@@ -141,7 +146,9 @@ def apply_stage_file(
         blank=blank,
         null_marker=null_marker,
         encoding=encoding,
-        on_invalid="keep",
+        delimiter=delimiter,
+        pipelines=pipelines,
+        on_invalid="skip",
     )
     question = Question(approval, risky_probability_change, approval_timeout_seconds)
     return apply_rows(ruddr_credentials, rows, question, dry_run=dry_run, on_invalid=on_invalid)

@@ -17,7 +17,7 @@ from prefect_ruddr.runs.artifacts import artifacts_of, publish
 from prefect_ruddr.runs.reports import OUTCOMES_KEY
 from prefect_ruddr.stages.plan import FieldChange, StageChange, StagePlan, merged
 from prefect_ruddr.stages.stage import FieldValue, Workspace
-from prefect_ruddr.texts import bounded, count
+from prefect_ruddr.texts import count, one_line
 
 PLAN_KEY = "ruddr-stage-plan"
 
@@ -126,7 +126,7 @@ def published_plan(artifact: Artifact) -> StagePlan:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PlanNotFound(
-            f"the plan of flow run {artifact.flow_run_id} cannot be read: {bounded(repr(error))}"
+            f"the plan of flow run {artifact.flow_run_id} cannot be read: {one_line(repr(error))}"
         ) from None
     if plan.digest != said.get("digest"):
         raise PlanNotFound(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
 from uuid import UUID
 
 from prefect.logging import get_run_logger
@@ -18,13 +17,11 @@ from prefect_ruddr.runs.intake import Intake, Row, intake, ledger_of
 from prefect_ruddr.runs.plan_table import load_applied_plan, publish_plan
 from prefect_ruddr.runs.reports import publish_outcomes
 from prefect_ruddr.runs.steps import read_stages
+from prefect_ruddr.sources.rows import OnInvalid
 from prefect_ruddr.stages.outcome import Ledger, StageOutcome, StageReport, StageUpdatesFailed
 from prefect_ruddr.stages.plan import StageChange, StagePlan, plan_stage_updates
 from prefect_ruddr.stages.stage import Stage
 from prefect_ruddr.tasks import list_opportunity_stages
-
-OnInvalid: TypeAlias = Literal["stop", "skip"]
-"""What to do about updates that break a limit: send nothing at all, or go on without them."""
 
 NOTHING = StagePlan(workspace=None, changes=())
 
@@ -58,15 +55,14 @@ def apply_rows(
     plan = NOTHING
     why = None
     try:
-        _stop_at_violations(judged, on_invalid)
-        if judged.names:
+        if judged.by_name:
             live = {stage.id: stage for stage in list_opportunity_stages(ruddr_credentials)}
-            judged.find_by_name(live.values())
-            ledger = ledger_of(judged)
         else:
-            live = read_stages(ruddr_credentials, [update.id for update in judged.updates.values()])
-        judged.reject_unknown(live)
-        _stop_at_violations(judged, on_invalid)
+            _stop_at_errors(judged, on_invalid)
+            live = read_stages(ruddr_credentials, judged.stage_ids)
+        judged.compare(live)
+        ledger = ledger_of(judged)
+        _stop_at_errors(judged, on_invalid)
         plan = _plan(ruddr_credentials, judged, live)
         ledger.settle(StageOutcome.unchanged(live[stage_id]) for stage_id in plan.unchanged)
         ledger.plan(plan.changes)
@@ -76,7 +72,7 @@ def apply_rows(
             ledger.settle(_written(ruddr_credentials, plan, question))
     except (RuddrRequestError, NotWritten) as error:
         why = str(error)
-    ledger.reject(judged.violations)
+    ledger.reject(judged.errors)
     return _reported(ledger.close(why), plan, dry_run=dry_run)
 
 
@@ -115,10 +111,10 @@ def take_back(
     return _reported(ledger.close(why), plan, dry_run=dry_run)
 
 
-def _stop_at_violations(judged: Intake, on_invalid: OnInvalid) -> None:
-    if judged.violations and on_invalid == "stop":
+def _stop_at_errors(judged: Intake, on_invalid: OnInvalid) -> None:
+    if judged.errors and on_invalid == "stop":
         raise NotWritten(
-            f"nothing was sent, as {len(judged.violations)} of {len(judged.rows)} updates were"
+            f"nothing was written, as {len(judged.errors)} of {len(judged.rows)} updates were"
             ' rejected: correct them, or choose on_invalid="skip"'
         )
 
@@ -126,7 +122,7 @@ def _stop_at_violations(judged: Intake, on_invalid: OnInvalid) -> None:
 def _plan(
     ruddr_credentials: RuddrCredentials, judged: Intake, live: Mapping[UUID, Stage]
 ) -> StagePlan:
-    plan = plan_stage_updates(judged.updates.values(), live, None)
+    plan = plan_stage_updates(judged.updates, live, None)
     if not plan.changes:
         return plan
     # Asked for only now, so that a run without changes sends nothing but the reads.

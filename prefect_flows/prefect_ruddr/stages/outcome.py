@@ -196,11 +196,13 @@ class Ledger:
         self._open = set(range(len(self._lines)))
         self._positions = {line.stage_id: at for at, line in enumerate(self._lines)}
 
-    def reject(self, violations: Mapping[int, str]) -> None:
+    def reject(self, errors: Mapping[int, str]) -> None:
         """Take down what is wrong with updates, by position."""
-        for position, violation in violations.items():
+        for position, error in errors.items():
             line = self._lines[position]
-            rejected = StageOutcome(outcome="rejected", stage_id=line.stage_id, error=violation)
+            rejected = StageOutcome(
+                outcome="rejected", stage_id=line.stage_id, stage_name=line.stage_name, error=error
+            )
             self._take_down(position, rejected)
 
     def plan(self, changes: Iterable[StageChange]) -> None:
