@@ -16,7 +16,7 @@ from prefect_ruddr import InvalidStageUpdates, StageUpdate
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Refused
 from prefect_ruddr.sandbox.contract import load_contract
 from prefect_ruddr.stages.stage import FIELD_NAMES
-from prefect_ruddr.stages.update import stage_update
+from prefect_ruddr.stages.update import parse_stage_update
 
 CONTRACT = Path(__file__).parents[1] / "openapi.yaml"
 SCHEMAS: dict[str, Any] = yaml.safe_load(CONTRACT.read_text(encoding="utf-8"))["components"][
@@ -93,7 +93,7 @@ def contract_accepts(body: dict[str, Any]) -> bool:
 def test_an_update_is_accepted_exactly_where_the_contract_accepts_it(body: dict[str, Any]) -> None:
     """Neither passes what the other refuses; and what is sent is as valid as what was given."""
     try:
-        update = stage_update({"id": EXAMPLE_STAGE_ID, **body})
+        update = parse_stage_update({"id": EXAMPLE_STAGE_ID, **body})
     except InvalidStageUpdates:
         assert not contract_accepts(body)
     else:

@@ -193,9 +193,9 @@ def test_invalid_updates_are_a_value_error() -> None:
     assert str(InvalidStageUpdates(["id: missing"])) == "Invalid stage update: id: missing"
 
 
-def test_invalid_updates_name_the_first_violations_and_count_the_rest() -> None:
-    """A file of a million wrong rows ends in one readable line; `violations` has them all."""
+def test_invalid_updates_name_the_first_errors_and_count_the_rest() -> None:
+    """A file of a million wrong rows ends in one readable line; `errors` has them all."""
     error = InvalidStageUpdates([f"row {row}: id: missing" for row in range(1, 1001)])
-    assert str(error).startswith("Invalid stage updates, 1000 violations: row 1: id: missing; row")
+    assert str(error).startswith("Invalid stage updates, 1000 errors: row 1: id: missing; row")
     assert str(error).endswith("; row 20: id: missing; and 980 more")
-    assert len(error.violations) == 1000
+    assert len(error.errors) == 1000

@@ -18,7 +18,7 @@ from prefect_ruddr import (
     update_opportunity_stage_flow,
 )
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
-from prefect_ruddr.stages.update import stage_update
+from prefect_ruddr.stages.update import parse_stage_update
 
 ID = UUID(EXAMPLE_STAGE_ID)
 
@@ -55,8 +55,8 @@ def test_what_prefect_records_of_a_run_runs_again(
     assert state.state_details.flow_run_id is not None
     with get_client(sync_client=True) as client:
         recorded = client.read_flow_run(state.state_details.flow_run_id).parameters
-    assert stage_update(recorded["update"]) == update
-    assert stage_update(recorded["update"]).body() == fields
+    assert parse_stage_update(recorded["update"]) == update
+    assert parse_stage_update(recorded["update"]).body() == fields
 
 
 @pytest.mark.parametrize("fields", THREE_STATES)
@@ -72,19 +72,19 @@ def test_parameters_survive_being_serialised(
     arrived = update_opportunity_stage_flow.validate_parameters(
         {"ruddr_credentials": ruddr_credentials, "update": sent["update"]}
     )
-    assert stage_update(arrived["update"]).body() == fields
+    assert parse_stage_update(arrived["update"]).body() == fields
 
 
 def test_a_wrong_update_fails_the_run_in_one_line_and_sends_nothing(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
-    """Every violation at once, before any task starts."""
+    """Every error at once, before any task starts."""
     wrong = {"id": EXAMPLE_STAGE_ID, "name": "", "probability": 0.1 + 0.2, "status": "won"}
     state: State[Any] = update_opportunity_stage_flow(ruddr_credentials, wrong, return_state=True)
     assert state.name == "Failed"
     assert state.message is not None
     assert len(state.message.splitlines()) == 1
-    assert "Invalid stage updates, 3 violations: name = '': " in state.message
+    assert "Invalid stage updates, 3 errors: name = '': " in state.message
     assert "; probability = 0.30000000000000004: " in state.message
     assert "; status: no such field; " in state.message
     assert sandbox.requests == []

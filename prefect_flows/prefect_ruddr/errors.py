@@ -41,7 +41,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 from uuid import UUID
 
-from prefect_ruddr.texts import bounded
+from prefect_ruddr.texts import one_line
 
 MOST_TEXTS = 20
 """How many of the server's `errors` an error keeps."""
@@ -59,19 +59,19 @@ class InvalidStageUpdates(RuddrError, ValueError):
     """Stage updates that cannot be sent as they are; nothing was sent.
 
     Attributes:
-        violations: One text for each thing that is wrong, over all the updates given.
+        errors: One text for each thing that is wrong, over all the updates given.
     """
 
-    def __init__(self, violations: Sequence[str]) -> None:
-        self.violations = tuple(violations)
-        super().__init__(self.violations)
+    def __init__(self, errors: Sequence[str]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(self.errors)
 
     def __str__(self) -> str:
-        if len(self.violations) == 1:
-            return f"Invalid stage update: {self.violations[0]}"
-        more = len(self.violations) - MOST_TEXTS
-        listed = "; ".join(self.violations[:MOST_TEXTS]) + (f"; and {more} more" * (more > 0))
-        return f"Invalid stage updates, {len(self.violations)} violations: {listed}"
+        if len(self.errors) == 1:
+            return f"Invalid stage update: {self.errors[0]}"
+        more = len(self.errors) - MOST_TEXTS
+        listed = "; ".join(self.errors[:MOST_TEXTS]) + (f"; and {more} more" * (more > 0))
+        return f"Invalid stage updates, {len(self.errors)} errors: {listed}"
 
 
 class SourceUnreadable(RuddrError):
@@ -159,9 +159,9 @@ class RuddrRequestError(RuddrError):
         retry_after: float | None = None,
         may_have_been_applied: bool = False,
     ) -> None:
-        self.message = bounded(message)
+        self.message = one_line(message)
         self.status = status
-        self.errors = tuple(bounded(text) for text in errors[:MOST_TEXTS])
+        self.errors = tuple(one_line(text) for text in errors[:MOST_TEXTS])
         self.stage_id = stage_id
         self.attempts = attempts
         self.retry_after = retry_after

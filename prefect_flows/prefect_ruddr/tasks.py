@@ -10,20 +10,21 @@ from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 
 from prefect_ruddr.credentials import RuddrCredentials
+from prefect_ruddr.sources.cells import Blank
 from prefect_ruddr.sources.files import read_source
 from prefect_ruddr.sources.opening import SourceFormat
-from prefect_ruddr.sources.rows import OnWrong, SourceRow
-from prefect_ruddr.sources.tables import Blank
+from prefect_ruddr.sources.rows import OnInvalid, SourceRow
 from prefect_ruddr.stages.kept import require_kept
-from prefect_ruddr.stages.stage import Stage, stage_id
-from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike, stage_update
+from prefect_ruddr.stages.pipelines import PipelineIds
+from prefect_ruddr.stages.stage import Stage, parse_stage_id
+from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike, parse_stage_update
 
 
 def _named_by_stage() -> str:
     """Name the task run by what it does and the stage it is about."""
     parameters = task_run.parameters
     what = parameters.get("update", parameters.get("stage"))
-    if isinstance(what, StageUpdate):
+    if isinstance(what, StageUpdate | Stage):
         what = what.id
     elif isinstance(what, Mapping):
         what = what.get("id")
@@ -42,8 +43,9 @@ def update_opportunity_stage(ruddr_credentials: RuddrCredentials, update: StageU
 
     Args:
         ruddr_credentials: The key to the workspace.
-        update: The id of the stage and the fields to set, as a `StageUpdate` or a mapping
-            with the same names. Fields left out keep their value; None clears `description`.
+        update: The id of the stage and the fields to set, as a `StageUpdate`, an edited
+            `Stage`, or a mapping with the names of either. Fields left out keep their value;
+            None clears `description`.
 
     Returns:
         The whole stage after the change, as Ruddr answered it.
@@ -66,7 +68,7 @@ def update_opportunity_stage(ruddr_credentials: RuddrCredentials, update: StageU
             )
         ```
     """
-    wanted = stage_update(update)
+    wanted = parse_stage_update(update)
     stage = ruddr_credentials.get_client().update_stage(wanted).value
     require_kept(wanted.fields, stage)
     return stage
@@ -77,7 +79,7 @@ async def aupdate_opportunity_stage(
     ruddr_credentials: RuddrCredentials, update: StageUpdateLike
 ) -> Stage:
     """Async version of `update_opportunity_stage`."""
-    wanted = stage_update(update)
+    wanted = parse_stage_update(update)
     stage = (await ruddr_credentials.get_client().aupdate_stage(wanted)).value
     require_kept(wanted.fields, stage)
     return stage
@@ -99,13 +101,13 @@ def get_opportunity_stage(ruddr_credentials: RuddrCredentials, stage: UUID | str
         StageNotFound: When the workspace has no such stage.
         RuddrRequestError: When the request fails in any other way.
     """
-    return ruddr_credentials.get_client().get_stage(stage_id(stage))
+    return ruddr_credentials.get_client().get_stage(parse_stage_id(stage))
 
 
 @task(name="get-opportunity-stage", task_run_name=_named_by_stage, cache_policy=NO_CACHE)
 async def aget_opportunity_stage(ruddr_credentials: RuddrCredentials, stage: UUID | str) -> Stage:
     """Async version of `get_opportunity_stage`."""
-    return await ruddr_credentials.get_client().aget_stage(stage_id(stage))
+    return await ruddr_credentials.get_client().aget_stage(parse_stage_id(stage))
 
 
 @task(name="list-opportunity-stages", cache_policy=NO_CACHE)
@@ -143,31 +145,35 @@ def read_stage_updates(
     blank: Blank = "leave",
     null_marker: str | None = None,
     encoding: str = "utf-8",
-    on_invalid: OnWrong = "stop",
+    delimiter: str = ",",
+    pipelines: PipelineIds | None = None,
+    on_invalid: OnInvalid = "stop",
 ) -> list[SourceRow]:
     """Read a file of updates, for `apply_stage_updates` to carry out.
 
     The columns, or the names in a JSON object, are those of a `StageUpdate`, in our spelling
     or Ruddr's; instead of `id` there may be `stage`, what the stage is called now, and
-    `pipeline`, the id of the pipeline it is in. The file is read a line or a batch at a time.
+    `pipeline`, the pipeline it is in. The file is read a line or a batch at a time.
 
     Args:
         path_or_url: A path, or any URL that fsspec can open: `s3://…`, `https://…`.
-        format: "csv", "jsonl" or "parquet"; None for what the file's name says. A `.gz`,
+        format: "csv", "jsonl", "parquet" or "yaml"; None for what the file's name says. A `.gz`,
             `.bz2`, `.xz` or `.zip` behind it is unpacked.
         blank: What a blank description of a CSV or Parquet file means: "leave" it alone or
             "clear" it. Anything else that is blank is left alone.
         null_marker: A text that means null, such as `NULL`.
-        encoding: How a CSV or JSON Lines file is encoded.
-        on_invalid: "stop" raises when any row is wrong; "keep" hands wrong rows on, for
-            `apply_stage_updates` to report as rejected.
+        encoding: How a CSV, JSON Lines or YAML file is encoded.
+        delimiter: The character between two cells of a CSV file.
+        pipelines: The ids of pipelines by what you call them, where rows give these names.
+        on_invalid: "stop" raises when any row is wrong; "skip" hands wrong rows on marked, for
+            `apply_stage_updates(on_invalid="skip")` to report as rejected.
 
     Returns:
         One row for each row of the file, in its order, without those that are blank.
 
     Raises:
-        InvalidStageUpdates: With every violation, each naming the file and the line. Also
-            with "keep" when the file is wrong as a whole, such as by its header.
+        InvalidStageUpdates: With every error, each naming the file and the line. Also with
+            "skip" when the file is wrong as a whole, such as by its header.
         SourceUnreadable: When the file cannot be opened, or not be read to its end.
 
     Examples:
@@ -187,8 +193,10 @@ def read_stage_updates(
         blank=blank,
         null_marker=null_marker,
         encoding=encoding,
+        delimiter=delimiter,
+        pipelines=pipelines,
         on_invalid=on_invalid,
     )
-    wrong = sum(bool(row.violations) for row in rows)
+    wrong = sum(bool(row.errors) for row in rows)
     get_run_logger().info("Read %d rows%s", len(rows), f", {wrong} of them wrong" if wrong else "")
     return rows

@@ -1,7 +1,9 @@
-"""How texts are cut and counted for people to read. Pure."""
+"""How texts are cut, made harmless and counted for people to read. Pure."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -9,23 +11,71 @@ from typing import Any
 LONGEST_TEXT = 500
 """How many characters of a text from elsewhere are kept."""
 
+LONGEST_VALUE = 80
+"""How many characters of a value an error shows."""
 
-def bounded(text: str) -> str:
-    """Return the text on one line, cut to 500 characters that can be shown and stored."""
-    line = " ".join(text.split())
-    cut = line if len(line) <= LONGEST_TEXT else f"{line[: LONGEST_TEXT - 1]}…"
-    # A database refuses a NUL, and an encoder half a character; a terminal obeys an escape.
-    return cut if cut.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in cut)
+_JOINERS = "\u200c\u200d"
+"""Not printable, but harmless, and needed to spell: in Persian names, and in some emoji."""
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&])")
+
+
+def one_line(text: str, most: int = LONGEST_TEXT) -> str:
+    r"""Return a text on one line that can be logged, stored and shown in a terminal.
+
+    White space becomes one space, line breaks too. What is not printable becomes a
+    replacement character: escapes, control characters, and marks that turn the direction of
+    writing.
+
+    Args:
+        text: Any text.
+        most: How many characters are kept at the most; where some are cut, `…` is the last.
+
+    Examples:
+        >>> one_line("Won\n\x1b[31mERROR")
+        'Won �[31mERROR'
+    """
+    # Of a text without end, as much as is surely enough when the white space is gone.
+    enough = 100 * most
+    line = " ".join(text[:enough].split())
+    if len(line) > most or len(text) > enough:
+        line = f"{line[: most - 1]}…"
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() or c in _JOINERS else "\ufffd" for c in line)
+
+
+def markdown(value: object, most: int = LONGEST_TEXT) -> str:
+    r"""Return a value as Markdown that shows it on one line and does nothing else.
+
+    Good for a cell of a table too.
+
+    Examples:
+        >>> markdown("[Won](http://example.org) | <b>")
+        '\\[Won\\](http://example.org) \\| \\<b\\>'
+    """
+    return _MARKDOWN.sub(r"\\\1", one_line(str(value), most))
 
 
 def shown(value: Any) -> str:
     """Return a value as an error shows it: at most 80 characters, and how many there were."""
-    # The text of a number, not Decimal('1.5') or np.float64(1.5).
-    text = bounded(str(value) if isinstance(value, Real | Decimal) else repr(value))
-    if len(text) <= 80:
+    try:
+        # The text of a number, not Decimal('1.5') or np.float64(1.5).
+        text = str(value) if isinstance(value, Real | Decimal) else repr(value)
+    except Exception:  # noqa: BLE001 - anybody's value: a number of 5,000 digits has no text
+        text = f"({type(value).__name__} that cannot be shown)"
+    text = one_line(text)
+    if len(text) <= LONGEST_VALUE:
         return text
     length = f" ({len(value)} characters)" if isinstance(value, str) else ""
-    return f"{text[:60]}…{length}"
+    return f"{one_line(text, 61)}{length}"
+
+
+def listed(texts: Iterable[str], most: int) -> str:
+    """Return the first texts with commas between them, and how many more there are."""
+    all_of_them = list(texts)
+    more = len(all_of_them) - most
+    return ", ".join(all_of_them[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def count(number: int, noun: str) -> str:

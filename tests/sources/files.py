@@ -17,7 +17,7 @@ PIPELINE = "b9c85ac3-1a1d-4f31-a0c5-6e7d3d8ee0b2"
 
 def asked(rows: list[SourceRow]) -> list[Any]:
     """Return what rows ask for, in plain JSON types; the rows have to be right."""
-    assert [row.violations for row in rows] == [()] * len(rows)
+    assert [row.errors for row in rows] == [()] * len(rows)
     return [
         {"id": str(row.update.id), **row.update.fields}
         if isinstance(row.update, StageUpdate)
@@ -26,8 +26,8 @@ def asked(rows: list[SourceRow]) -> list[Any]:
     ]
 
 
-def violations(source: Any, **options: Any) -> list[str]:
+def errors_in(source: Any, **options: Any) -> list[str]:
     """Return everything that is wrong with a source."""
     with pytest.raises(InvalidStageUpdates) as raised:
         read_source(source, **options)
-    return list(raised.value.violations)
+    return list(raised.value.errors)

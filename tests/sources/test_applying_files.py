@@ -167,7 +167,7 @@ def test_reading_and_applying_can_be_two_steps(
 
     @flow
     def nightly() -> Any:
-        rows = read_stage_updates(path, on_invalid="keep")
+        rows = read_stage_updates(path, on_invalid="skip")
         return apply_stage_updates(ruddr_credentials, rows, on_invalid="skip")
 
     report = run(nightly).report
@@ -177,7 +177,7 @@ def test_reading_and_applying_can_be_two_steps(
     ]
 
 
-def test_the_task_raises_every_violation_at_once(file: Any) -> None:
+def test_the_task_raises_every_error_at_once(file: Any) -> None:
     """Unless it is told to keep wrong rows."""
     path = file(f"id,probability\n{A},1.5\n{A},2\n")
 
@@ -187,7 +187,7 @@ def test_the_task_raises_every_violation_at_once(file: Any) -> None:
 
     with pytest.raises(InvalidStageUpdates) as raised:
         nightly()
-    assert [text.split(": ")[0] for text in raised.value.violations] == [
+    assert [text.split(": ")[0] for text in raised.value.errors] == [
         "stages.csv line 2",
         "stages.csv line 3",
     ]

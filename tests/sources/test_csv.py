@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -12,7 +13,7 @@ from prefect_ruddr import StageUpdate
 from prefect_ruddr.sources.files import read_source
 from prefect_ruddr.sources.tables import COLUMNS
 
-from .files import PIPELINE, A, B, C, asked, violations
+from .files import PIPELINE, A, B, C, asked, errors_in
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_numbers_are_decimals(stages_csv: Any, cell: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "cell", "violation"),
+    ("column", "cell", "error"),
     [
         pytest.param(
             "probability",
@@ -141,11 +142,11 @@ def test_numbers_are_decimals(stages_csv: Any, cell: str, value: float) -> None:
     ],
 )
 def test_a_cell_that_breaks_a_limit_is_named_with_its_line(
-    stages_csv: Any, column: str, cell: str, violation: str
+    stages_csv: Any, column: str, cell: str, error: str
 ) -> None:
     """File, line, field, value and limit are in one text."""
     path = stages_csv(f"id,{column}\n{A},{cell}\n")
-    assert violations(path) == [f"stages.csv line 2: {violation}"]
+    assert errors_in(path) == [f"stages.csv line 2: {error}"]
 
 
 @pytest.mark.parametrize("blank_cell", ["", " ", "\t"])
@@ -175,15 +176,15 @@ def test_the_callers_marker_means_null(stages_csv: Any) -> None:
 
 def test_the_marker_clears_nothing_but_a_description(stages_csv: Any) -> None:
     """Where Ruddr takes no null, a marker is wrong rather than without effect."""
-    (violation,) = violations(stages_csv(f"id,name\n{A},NULL\n"), null_marker="NULL")
-    assert violation.startswith("stages.csv line 2: name = None: only description can be cleared")
+    (error,) = errors_in(stages_csv(f"id,name\n{A},NULL\n"), null_marker="NULL")
+    assert error.startswith("stages.csv line 2: name = None: only description can be cleared")
 
 
 @pytest.mark.parametrize("marker", ["", " "])
 def test_a_blank_marker_is_refused(stages_csv: Any, marker: str) -> None:
     """It would say the opposite of what a blank means."""
-    (violation,) = violations(stages_csv(f"id,name\n{A},B\n"), null_marker=marker)
-    assert violation.startswith(f"null_marker = {marker!r}: should not be blank")
+    (error,) = errors_in(stages_csv(f"id,name\n{A},B\n"), null_marker=marker)
+    assert error.startswith(f"null_marker = {marker!r}: should not be blank")
 
 
 def test_names_and_descriptions_are_kept_as_they_stand(stages_csv: Any) -> None:
@@ -197,7 +198,7 @@ def test_names_and_descriptions_are_kept_as_they_stand(stages_csv: Any) -> None:
 def test_a_row_is_named_by_the_line_it_starts_on(stages_csv: Any) -> None:
     """Line breaks in a cell and blank lines count as the lines they are."""
     path = stages_csv(f'id,description\n{A},"one\ntwo\nthree"\n\n{B},"four\nfive"\n,,\n{C},six\n')
-    assert [row.place for row in read_source(path, on_invalid="keep")] == [
+    assert [row.place for row in read_source(path, on_invalid="skip")] == [
         "stages.csv line 2",
         "stages.csv line 6",
         "stages.csv line 9",
@@ -208,16 +209,16 @@ def test_a_row_is_named_by_the_line_it_starts_on(stages_csv: Any) -> None:
 def test_every_line_end_is_one(stages_csv: Any, newline: str) -> None:
     """Files of every system read the same, lines and all."""
     path = stages_csv(newline.join(["id,probability", f"{A},0.1", f"{B},0.2"]))
-    assert [row.number for row in read_source(path)] == [2, 3]
+    assert [row.place for row in read_source(path)] == ["stages.csv line 2", "stages.csv line 3"]
 
 
-def test_all_violations_of_all_rows_come_at_once(stages_csv: Any) -> None:
+def test_all_errors_of_all_rows_come_at_once(stages_csv: Any) -> None:
     """A file is mended in one go."""
     path = stages_csv(
         f"id,name,probability,colour\n{A},,1.5,red\n,,2,\n{B},ok,0.5,\n,x,,\n{C},,,\n"
         f"{C},a,b,c,d\n{C}\n"
     )
-    assert violations(path) == [
+    assert errors_in(path) == [
         f"stages.csv line 1: column 'colour': no such column; there are {', '.join(COLUMNS)}",
         "stages.csv line 2: probability = 1.5: Input should be less than or equal to 1",
         "stages.csv line 3: id: missing",
@@ -233,7 +234,11 @@ def test_all_violations_of_all_rows_come_at_once(stages_csv: Any) -> None:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        pytest.param("id,probability,Probability", ["column 'Probability': no such"], id="case"),
+        pytest.param(
+            "id,probability,Probability",
+            ["column 'Probability': no such column; did you mean probability?"],
+            id="case",
+        ),
         pytest.param(
             "id,statusId,status_id", ["column 'status_id' is there twice"], id="both spellings"
         ),
@@ -243,14 +248,18 @@ def test_all_violations_of_all_rows_come_at_once(stages_csv: Any) -> None:
             "name,probability", ["no column says which stage a row is about"], id="no stage"
         ),
         pytest.param("id,pipeline", ["no column sets anything"], id="nothing to set"),
+        pytest.param("id;name", ["one column, 'id;name': give delimiter=';'"], id="semicolons"),
+        pytest.param("id\tname", ["one column, 'id\\tname': give delimiter='\\t'"], id="tabs"),
         pytest.param(
-            "id;name",
+            "id,probabilty,Status ID,stage_id,Created",
             [
-                "column 'id;name': no such",
-                "no column says which stage",
+                "column 'probabilty': no such column; did you mean probability?",
+                "column 'Status ID': no such column; did you mean status_id?",
+                "column 'stage_id': no such column; did you mean id?",
+                "column 'Created': no such column; did you mean created_at?",
                 "no column sets anything",
             ],
-            id="semicolons",
+            id="nearly right",
         ),
         pytest.param(
             f"{A},0.5",
@@ -269,10 +278,50 @@ def test_a_wrong_header_is_wrong_for_the_whole_file(
 ) -> None:
     """Keeping wrong rows does not keep a file of which nobody knows what a column means."""
     path = stages_csv(f"{header}\n{A}" + ",0.5" * header.count(",") + "\n")
-    found = violations(path, on_invalid="keep")
+    found = errors_in(path, on_invalid="skip")
     whole = [text for text in found if text.startswith("stages.csv line 1: ")]
     assert len(whole) == len(said)
     assert all(part in text for part, text in zip(said, whole, strict=True))
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"], ids=repr)
+def test_another_delimiter_is_taken_where_the_caller_gives_it(
+    stages_csv: Any, delimiter: str
+) -> None:
+    """Excel writes semicolons in much of Europe."""
+    path = stages_csv(f"id,name\n{A},Won\n".replace(",", delimiter))
+    assert asked(read_source(path, delimiter=delimiter)) == [{"id": A, "name": "Won"}]
+    (error,) = errors_in(stages_csv(f"id,name\n{A},Won\n"), delimiter=delimiter)
+    assert error.startswith("stages.csv line 1: one column, 'id,name': give delimiter=','")
+
+
+@pytest.mark.parametrize("delimiter", ["", ";;", "\n", '"', "x", " ", "\0", None], ids=repr)
+def test_a_delimiter_is_one_character(stages_csv: Any, delimiter: Any) -> None:
+    """And none that a name or a quote could be."""
+    (error,) = errors_in(stages_csv(f"id,name\n{A},Won\n"), delimiter=delimiter)
+    assert error.startswith(f"delimiter = {delimiter!r}: should be one character")
+
+
+def test_what_nobody_can_set_may_be_there(stages_csv: Any) -> None:
+    """An export has it; it is left alone."""
+    path = stages_csv(f"id,name,created_at\n{A},Won,2025-02-10T09:15:42.891Z\n")
+    assert asked(read_source(path)) == [{"id": A, "name": "Won"}]
+
+
+def test_pipelines_may_be_given_by_name(stages_csv: Any) -> None:
+    """In both columns, and in either spelling."""
+    path = stages_csv(
+        f"stage,pipeline,opportunityPipelineId,probability\nWon,Sales,,1\nLost,{B},Sales,\n"
+    )
+    assert asked(read_source(path, pipelines={"Sales": PIPELINE})) == [
+        {"stage": "Won", "pipeline": UUID(PIPELINE), "probability": 1.0},
+        {"stage": "Lost", "pipeline": UUID(B), "opportunity_pipeline_id": PIPELINE},
+    ]
+    assert errors_in(path, pipelines={"Sale": PIPELINE}) == [
+        "stages.csv line 2: pipeline = 'Sales': no such pipeline; did you mean 'Sale'?",
+        "stages.csv line 3: opportunity_pipeline_id = 'Sales': no such pipeline;"
+        " did you mean 'Sale'?",
+    ]
 
 
 def test_a_header_without_rows_is_nothing_to_do(stages_csv: Any) -> None:
@@ -283,7 +332,7 @@ def test_a_header_without_rows_is_nothing_to_do(stages_csv: Any) -> None:
 @pytest.mark.parametrize("content", ["", "\n\n", "\ufeff"])
 def test_a_file_without_a_header_is_wrong(stages_csv: Any, content: str) -> None:
     """An empty file says nothing, not even that there is nothing to do."""
-    assert violations(stages_csv(content)) == [
+    assert errors_in(stages_csv(content)) == [
         "stages.csv: no header: the first line should name the columns"
     ]
 
@@ -304,14 +353,14 @@ def test_the_encoding_is_what_the_caller_says(stages_csv: Any, encoding: str) ->
 def test_bytes_in_another_encoding_are_named_line_by_line(stages_csv: Any) -> None:
     """All of them at once, and the rows between them are right."""
     path = stages_csv(f"id,name\n{A},Prüfung\n{B},Won\n{C},Café\n".encode("cp1252"))
-    assert violations(path) == [
+    assert errors_in(path) == [
         "stages.csv line 2: byte 0xFC in 'Pr�fung' cannot be decoded: give the file's encoding",
         "stages.csv line 4: byte 0xE9 in 'Caf�' cannot be decoded: give the file's encoding",
     ]
 
 
 @pytest.mark.parametrize(
-    ("content", "encoding", "violation"),
+    ("content", "encoding", "error"),
     [
         pytest.param(
             ("id,name\n" + f"{A},B\n" * 200).encode("utf-16-le") + b"\x00\xd8A\x00",
@@ -327,36 +376,34 @@ def test_bytes_in_another_encoding_are_named_line_by_line(stages_csv: Any) -> No
     ],
 )
 def test_a_text_that_cannot_be_read_on_is_wrong_as_a_whole(
-    stages_csv: Any, content: bytes, encoding: str, violation: str
+    stages_csv: Any, content: bytes, encoding: str, error: str
 ) -> None:
     """Nobody knows what comes behind."""
-    found = violations(stages_csv(content), encoding=encoding, on_invalid="keep")
-    assert any(re.fullmatch(violation, text) for text in found)
+    found = errors_in(stages_csv(content), encoding=encoding, on_invalid="skip")
+    assert any(re.fullmatch(error, text) for text in found)
 
 
 @pytest.mark.parametrize(
-    ("row", "violation"),
+    ("row", "error"),
     [
         pytest.param('"open', "unexpected end of data", id="never closed"),
         pytest.param('"a" b', "',' expected after '\"'", id="text after a quote"),
         pytest.param('"' + "x" * 140_000, "field larger than field limit (131072)", id="endless"),
     ],
 )
-def test_broken_quoting_is_wrong_for_the_whole_file(
-    stages_csv: Any, row: str, violation: str
-) -> None:
+def test_broken_quoting_is_wrong_for_the_whole_file(stages_csv: Any, row: str, error: str) -> None:
     """What is behind it may be a row or a part of a text: that is not for us to guess."""
     path = stages_csv(f"id,name\n{A},1.5\n{B},{row}\n{C},Won\n")
-    assert violations(path, on_invalid="keep") == [
-        f"stages.csv line 3: {violation}: no row from here on can be told"
+    assert errors_in(path, on_invalid="skip") == [
+        f"stages.csv line 3: {error}: no row from here on can be told"
     ]
 
 
 def test_wrong_rows_can_be_kept_with_what_is_wrong(stages_csv: Any) -> None:
     """For the report to reject them one by one, in their order."""
     path = stages_csv(f"id,probability\n{A},1.5\n{B},0.5\n{C},0.5,\n")
-    rows = read_source(path, on_invalid="keep")
-    assert [(row.place, bool(row.violations)) for row in rows] == [
+    rows = read_source(path, on_invalid="skip")
+    assert [(row.place, bool(row.errors)) for row in rows] == [
         ("stages.csv line 2", True),
         ("stages.csv line 3", False),
         ("stages.csv line 4", True),
@@ -370,6 +417,6 @@ def test_a_stage_may_be_given_by_name(stages_csv: Any) -> None:
     assert [
         {key: str(value) for key, value in row.items()} for row in asked(read_source(path))
     ] == [
-        {"stage": "Won", "pipeline": PIPELINE, "probability": "1"},
-        {"stage": "Lost ", "probability": "0"},
+        {"stage": "Won", "pipeline": PIPELINE, "probability": "1.0"},
+        {"stage": "Lost ", "probability": "0.0"},
     ]

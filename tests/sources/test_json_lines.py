@@ -10,7 +10,7 @@ import pytest
 
 from prefect_ruddr.sources.files import read_source
 
-from .files import A, B, asked, violations
+from .files import A, B, asked, errors_in
 
 
 @pytest.fixture
@@ -41,16 +41,16 @@ def test_absent_null_and_a_value_are_what_they_are_in_json(stages_jsonl: Any) ->
 def test_blank_lines_are_skipped_and_counted(stages_jsonl: Any) -> None:
     """A line number is the one that an editor shows."""
     path = stages_jsonl(f'\ufeff\n{{"id": "{A}", "probability": 1}}\r\n  \n\n{{"id": "{B}"}}\n')
-    rows = read_source(path, on_invalid="keep")
+    rows = read_source(path, on_invalid="skip")
     assert [row.place for row in rows] == ["stages.jsonl line 2", "stages.jsonl line 5"]
-    assert [bool(row.violations) for row in rows] == [False, True]
+    assert [bool(row.errors) for row in rows] == [False, True]
 
 
 @pytest.mark.parametrize(
-    ("line", "violation"),
+    ("line", "error"),
     [
         pytest.param('{"id": ', "not JSON: Expecting value at column 9", id="cut off"),
-        pytest.param("[1]", "not a JSON object: [1]", id="an array"),
+        pytest.param("7", "not a JSON object: 7", id="a number"),
         pytest.param("null", "not a JSON object: null", id="null"),
         pytest.param(f'{{"id": "{A}", "probability": NaN}}', "not JSON: NaN", id="NaN"),
         pytest.param(f'{{"id": "{A}", "probability": -Infinity}}', "not JSON: -Infinity", id="inf"),
@@ -81,18 +81,20 @@ def test_blank_lines_are_skipped_and_counted(stages_jsonl: Any) -> None:
             " is_active, opportunity_pipeline_id",
             id="unknown field",
         ),
-        pytest.param("[" * 100_000, "maximum recursion depth exceeded", id="nested without end"),
+        pytest.param(
+            '{"id":' * 100_000, "maximum recursion depth exceeded", id="nested without end"
+        ),
     ],
 )
 def test_a_bad_line_is_named_and_the_others_are_read(
-    stages_jsonl: Any, line: str, violation: str
+    stages_jsonl: Any, line: str, error: str
 ) -> None:
     """One bad line says nothing about the next."""
     path = stages_jsonl(f'{line}\n{{"id": "{B}", "probability": 0.5}}\n')
-    bad, good = read_source(path, on_invalid="keep")
-    assert (bad.place, good.violations) == ("stages.jsonl line 1", ())
-    assert len(bad.violations) == 1
-    assert bad.violations[0].startswith(violation)
+    bad, good = read_source(path, on_invalid="skip")
+    assert (bad.place, good.errors) == ("stages.jsonl line 1", ())
+    assert len(bad.errors) == 1
+    assert bad.errors[0].startswith(error)
 
 
 def test_the_callers_marker_means_null_here_too(stages_jsonl: Any) -> None:
@@ -104,17 +106,43 @@ def test_the_callers_marker_means_null_here_too(stages_jsonl: Any) -> None:
 def test_bytes_in_another_encoding_are_named(stages_jsonl: Any) -> None:
     """With the line, as in CSV."""
     path = stages_jsonl(f'{{"id": "{A}", "name": "Café"}}\n'.encode("cp1252"))
-    (violation,) = violations(path)
-    assert violation.startswith("stages.jsonl line 1: byte 0xE9 in ")
+    (error,) = errors_in(path)
+    assert error.startswith("stages.jsonl line 1: byte 0xE9 in ")
     assert asked(read_source(path, encoding="cp1252")) == [{"id": A, "name": "Café"}]
 
 
 def test_half_a_character_is_no_text(stages_jsonl: Any) -> None:
     """JSON can spell what cannot be sent."""
-    (violation,) = violations(stages_jsonl(f'{{"id": "{A}", "name": "\\ud83d"}}'))
-    assert violation.startswith("stages.jsonl line 1: name = ")
+    (error,) = errors_in(stages_jsonl(f'{{"id": "{A}", "name": "\\ud83d"}}'))
+    assert error.startswith("stages.jsonl line 1: name = ")
 
 
 def test_an_empty_file_is_nothing_to_do(stages_jsonl: Any) -> None:
     """JSON Lines have no header to miss."""
     assert read_source(stages_jsonl("")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        pytest.param(json.dumps([{"id": A, "name": "x"}]), "an array", id="array"),
+        pytest.param(
+            json.dumps([{"id": A, "name": "x"}], indent=2), "an array", id="array of lines"
+        ),
+        pytest.param(
+            json.dumps({"id": A, "name": "x"}, indent=2), "an object of many lines", id="object"
+        ),
+    ],
+)
+def test_json_of_another_layout_says_so(stages_jsonl: Any, content: str, what: str) -> None:
+    """Once, and not as one error for each of its lines."""
+    assert errors_in(stages_jsonl(f"\n{content}\n"), on_invalid="skip") == [
+        f"stages.jsonl line 2: {what}, but JSON Lines have one object on each line, with nothing"
+        " around or between them"
+    ]
+
+
+def test_an_array_among_objects_is_one_bad_line(stages_jsonl: Any) -> None:
+    """Where the first line is right, the layout is."""
+    path = stages_jsonl(f'{{"id": "{A}", "name": "x"}}\n[1]\n')
+    assert errors_in(path) == ["stages.jsonl line 2: not a JSON object: [1]"]

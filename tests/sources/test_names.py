@@ -1,4 +1,4 @@
-"""A stage may be given by what it is called now: exactly one, or a violation, never a guess."""
+"""A stage may be given by what it is called now: exactly one, or an error, never a guess."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from prefect_ruddr import InvalidStageUpdates, SourceRow, Stage, StageUpdate
 from prefect_ruddr.runs.intake import intake
 from prefect_ruddr.stages.names import MOST_SUGGESTIONS, StageName, StageNames
+from prefect_ruddr.stages.pipelines import PipelineNames
 
 from .files import A, B, C
 
@@ -37,15 +38,16 @@ LIVE = [
     stage("Won", RENEWALS, C),
     stage("Renewal Due", RENEWALS),
 ]
+BY_ID = {found.id: found for found in LIVE}
 
 
 def problem(stages: list[Stage], name: str, pipeline: UUID | None = None) -> str:
     """Return why no stage is found."""
     with pytest.raises(InvalidStageUpdates) as raised:
         StageNames(stages).find(StageName(stage=name, pipeline=pipeline))
-    (violation,) = raised.value.violations
-    assert violation.startswith(f"stage = {name!r}: ")
-    return violation.removeprefix(f"stage = {name!r}: ")
+    (error,) = raised.value.errors
+    assert error.startswith(f"stage = {name!r}: ")
+    return error.removeprefix(f"stage = {name!r}: ")
 
 
 def test_a_name_that_one_stage_has_is_that_stage() -> None:
@@ -89,7 +91,7 @@ def test_a_pipeline_tells_stages_of_one_name_apart(pipeline: UUID, stage_id: str
             None,
             "7 stages are called that, in pipelines "
             + ", ".join(str(UUID(int=number)) for number in range(1, 6))
-            + ", …: give pipeline, or the id",
+            + " and 2 more: give pipeline, or the id",
             id="in many pipelines",
         ),
         pytest.param(
@@ -137,7 +139,7 @@ def test_a_pipeline_tells_stages_of_one_name_apart(pipeline: UUID, stage_id: str
         ),
     ],
 )
-def test_a_doubt_is_a_violation_that_says_what_would_settle_it(
+def test_a_doubt_is_a_error_that_says_what_would_settle_it(
     stages: list[Stage], name: str, pipeline: UUID | None, expected: str
 ) -> None:
     """Nothing is guessed, not even from a single candidate."""
@@ -156,7 +158,7 @@ def test_only_so_many_unknown_names_are_compared_with_all_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "violation"),
+    ("row", "error"),
     [
         pytest.param(
             {"id": A, "stage": "Won", "probability": 1},
@@ -174,7 +176,7 @@ def test_only_so_many_unknown_names_are_compared_with_all_others() -> None:
         ),
         pytest.param(
             {"stage": "Won", "pipeline": "Sales", "name": "x"},
-            "pipeline = 'Sales': Input should be a valid UUID",
+            "pipeline = 'Sales': not a UUID",
             id="pipeline by name",
         ),
         pytest.param(
@@ -185,21 +187,52 @@ def test_only_so_many_unknown_names_are_compared_with_all_others() -> None:
         pytest.param({"stage": "Won"}, "no field to set", id="nothing to set"),
     ],
 )
-def test_a_row_by_name_is_judged_before_anything_is_read(row: Any, violation: str) -> None:
+def test_a_row_by_name_is_judged_before_anything_is_read(row: Any, error: str) -> None:
     """What can be known without the workspace is said without it."""
     judged = intake([row])
-    assert judged.violations[0].startswith(violation)
-    assert (judged.updates, judged.names) == ({}, {})
+    assert judged.errors[0].startswith(error)
+    judged.compare(BY_ID)
+    assert judged.updates == []
 
 
 def test_rows_find_their_stages_by_name() -> None:
     """The name that a row sets is the new one; `stage` is the one of now."""
     judged = intake([{"stage": "Negotiation", "name": "Terms"}, {"id": B, "probability": 1}])
-    assert judged.stage_id(0) is None
-    judged.find_by_name(LIVE)
-    assert [str(update.id) for update in judged.updates.values()] == [A, B]
+    assert judged.by_name
+    assert judged.stage_ids == [UUID(B)]
+    judged.compare(BY_ID)
+    assert [str(update.id) for update in judged.updates] == [A, B]
     assert judged.updates[0].fields == {"name": "Terms"}
-    assert (judged.names, judged.violations) == ({}, {})
+    assert judged.errors == {}
+
+
+def test_a_row_whose_stage_is_not_found_shows_the_name_that_was_typed() -> None:
+    """Not an empty cell."""
+    judged = intake([{"stage": "Negotation", "probability": 0.5}])
+    judged.compare(BY_ID)
+    assert judged.rows[0].outcome.stage_name == "Negotation"
+    assert judged.errors == {
+        0: "stage = 'Negotation': no stage is called that; the closest: 'Negotiation'"
+    }
+
+
+def test_names_are_looked_up_for_wrong_rows_too() -> None:
+    """A value out of range hides no wrong name, neither of its own row nor of another."""
+    judged = intake(
+        [
+            {"stage": "Negotation", "probability": 1.5},
+            {"stage": "Won", "probability": 0.5},
+            {"id": str(UUID(int=9)), "probability": 2},
+        ]
+    )
+    judged.compare(BY_ID)
+    assert [text.split(":")[0] for text in judged.errors[0].split("; ")] == [
+        "probability = 1.5",
+        "stage = 'Negotation'",
+        "the closest",
+    ]
+    assert judged.errors[1].startswith("stage = 'Won': 2 stages are called that")
+    assert judged.errors[2].endswith(f"id = {UUID(int=9)}: the workspace has no such stage")
 
 
 def test_a_stage_given_twice_is_noticed_whichever_way() -> None:
@@ -212,17 +245,102 @@ def test_a_stage_given_twice_is_noticed_whichever_way() -> None:
             {"stage": "Renewal Due", "probability": 0.5},
         ]
     )
-    assert judged.violations == {}
-    judged.find_by_name(LIVE)
-    assert list(judged.updates) == [1, 3]
-    assert set(judged.violations.values()) == {f"id = {A}: updates 1, 3 are all about it"}
+    assert judged.errors == {}
+    judged.compare(BY_ID)
+    assert judged.errors == dict.fromkeys([0, 2], f"id = {A}: updates 1, 3 are all about it")
+    assert len(judged.updates) == 2
 
 
 def test_rows_about_one_stage_are_named_by_their_places() -> None:
     """As many as a person will look at."""
     update = StageUpdate.model_validate({"id": A, "probability": 1})
-    judged = intake([SourceRow(update, line, "stages.csv line") for line in range(2, 9)])
-    assert set(judged.violations.values()) == {
+    judged = intake([SourceRow(update, f"stages.csv line {line}") for line in range(2, 9)])
+    assert set(judged.errors.values()) == {
         f"id = {A}: stages.csv line 2, stages.csv line 3, stages.csv line 4, stages.csv line 5,"
         " stages.csv line 6 and 2 more are all about it"
     }
+
+
+NAMES: dict[str, UUID | str] = {"Sales": SALES, "Renewals": str(RENEWALS)}
+
+
+def test_a_pipeline_may_be_given_by_what_somebody_calls_it() -> None:
+    """The one that a stage is in, and the one that it shall be in."""
+    judged = intake(
+        [
+            {"stage": "Won", "pipeline": "Renewals", "probability": 1},
+            {"id": A, "opportunityPipelineId": "Renewals"},
+        ],
+        PipelineNames(NAMES),
+    )
+    judged.compare(BY_ID)
+    assert judged.errors == {}
+    assert [str(update.id) for update in judged.updates] == [C, A]
+    assert judged.updates[1].fields == {"opportunity_pipeline_id": str(RENEWALS)}
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "error"),
+    [
+        pytest.param(NAMES, "Renewal", "did you mean 'Renewals'?", id="misspelt"),
+        pytest.param(NAMES, "zzz", "there are 'Sales', 'Renewals'", id="like none"),
+        pytest.param({}, "Sales", "not a UUID, and no pipeline has a name here", id="no names"),
+        pytest.param(NAMES, 7, "not a UUID", id="no text"),
+    ],
+)
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"stage": "Won", "probability": 1, "pipeline": ...},
+        {"id": A, "opportunity_pipeline_id": ...},
+    ],
+    ids=["pipeline", "opportunity_pipeline_id"],
+)
+def test_an_unknown_pipeline_says_what_it_may_mean(
+    names: dict[str, Any], said: Any, error: str, row: dict[str, Any]
+) -> None:
+    """One error, whichever field it is in."""
+    if said == 7 and "id" in row:
+        error = "UUID"
+    field = next(field for field, value in row.items() if value is ...)
+    judged = intake([row | {field: said}], PipelineNames(names))
+    assert judged.errors[0].startswith(f"{field} = {said!r}: ")
+    assert error in judged.errors[0]
+    assert ";" not in judged.errors[0].replace("; did you", "").replace("; there are", "")
+
+
+def test_errors_call_pipelines_by_their_names() -> None:
+    """Where somebody has given them names."""
+    judged = intake(
+        [
+            {"stage": "Won", "probability": 1},
+            {"stage": "Due", "pipeline": "Sales", "probability": 1},
+        ],
+        PipelineNames(NAMES),
+    )
+    judged.compare(BY_ID)
+    assert "in pipelines Sales, Renewals: give pipeline" in judged.errors[0]
+    assert judged.errors[1].startswith("stage = 'Due': no stage in pipeline Sales is called that")
+
+
+@pytest.mark.parametrize(
+    ("names", "error"),
+    [
+        pytest.param({"Sales": "b9"}, "pipelines: 'Sales' = 'b9': not a UUID", id="no UUID"),
+        pytest.param({" ": str(SALES)}, "pipelines: ' ': not a name", id="blank"),
+        pytest.param({A: str(SALES)}, f"pipelines: '{A}': not a name", id="a UUID as a name"),
+    ],
+)
+def test_names_of_pipelines_have_to_be_names_of_ids(names: dict[str, str], error: str) -> None:
+    """Before any row is looked at."""
+    with pytest.raises(InvalidStageUpdates) as raised:
+        PipelineNames(names)
+    assert raised.value.errors == (error,)
+
+
+def test_a_name_stands_for_one_pipeline() -> None:
+    """Where two places name pipelines."""
+    names = PipelineNames(NAMES)
+    assert names.also(PipelineNames({"Sales": SALES, "Other": SALES})).find("Other") == SALES
+    with pytest.raises(InvalidStageUpdates, match=r"but it is .* elsewhere"):
+        names.also(PipelineNames({"Sales": RENEWALS}))

@@ -13,9 +13,10 @@ import pytest
 from pyarrow import parquet
 
 from prefect_ruddr import SourceUnreadable
-from prefect_ruddr.sources.files import BATCH_ROWS, read_source
+from prefect_ruddr.sources.files import read_source
+from prefect_ruddr.sources.parquet_rows import BATCH_ROWS
 
-from .files import PIPELINE, A, B, C, asked, violations
+from .files import PIPELINE, A, B, C, asked, errors_in
 
 
 @pytest.fixture
@@ -76,14 +77,14 @@ def test_a_null_is_a_blank(stages_parquet: Any, options: Any, expected: Any) -> 
     assert asked(read_source(path, **options)) == [expected]
 
 
-def test_violations_name_the_row(stages_parquet: Any) -> None:
+def test_errors_name_the_row(stages_parquet: Any) -> None:
     """Counted from 1 over all batches and row groups."""
     count = 2 * BATCH_ROWS + 1
     probabilities = [0.5] * count
     probabilities[0] = probabilities[BATCH_ROWS] = probabilities[-1] = 1.5
     ids = [str(UUID(int=number, version=4)) for number in range(count)]
     path = stages_parquet({"id": ids, "probability": probabilities}, row_group_size=700)
-    assert violations(path) == [
+    assert errors_in(path) == [
         f"stages.parquet row {row}: probability = 1.5: Input should be less than or equal to 1"
         for row in (1, BATCH_ROWS + 1, count)
     ]
@@ -92,7 +93,7 @@ def test_violations_name_the_row(stages_parquet: Any) -> None:
 def test_wrong_columns_are_wrong_for_the_whole_file(stages_parquet: Any) -> None:
     """Two columns of one name are two, though a mapping would hold one."""
     table = pa.Table.from_arrays([pa.array([text]) for text in (A, "a", "b")], ["id", "x", "x"])
-    found = violations(stages_parquet(table), on_invalid="keep")
+    found = errors_in(stages_parquet(table), on_invalid="skip")
     assert [text.split(";")[0] for text in found] == [
         "stages.parquet: column 'x': no such column",
         "stages.parquet: column 'x': no such column",

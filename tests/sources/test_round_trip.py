@@ -95,9 +95,9 @@ def test_rows(given_updates: list[StageUpdate]) -> None:
 
 @given(st.binary(max_size=200), st.sampled_from(["stages.csv", "stages.jsonl"]))
 def test_no_file_is_read_without_a_word(content: bytes, name: str) -> None:
-    """Whatever the bytes are, they are rows or violations, and nothing else is raised."""
+    """Whatever the bytes are, they are rows or errors, and nothing else is raised."""
     url = f"memory://round-trip/{name}"
     with fsspec.open(url, "wb") as file:
         file.write(content)
     with suppress(InvalidStageUpdates):
-        read_source(url, on_invalid="keep")
+        read_source(url, on_invalid="skip")

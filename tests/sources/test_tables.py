@@ -98,7 +98,7 @@ def test_cells_are_taken_as_databases_and_frames_have_them(
 
 
 @pytest.mark.parametrize(
-    ("field", "cell", "violation"),
+    ("field", "cell", "error"),
     [
         pytest.param("is_active", 2, "is_active = 2: Input should be a valid boolean", id="2"),
         pytest.param(
@@ -119,20 +119,20 @@ def test_cells_are_taken_as_databases_and_frames_have_them(
         pytest.param("name", 2024, "name = 2024: Input should be a valid string", id="number"),
     ],
 )
-def test_a_wrong_cell_is_named_with_its_row(field: str, cell: Any, violation: str) -> None:
+def test_a_wrong_cell_is_named_with_its_row(field: str, cell: Any, error: str) -> None:
     """Rows count from 1, blank ones too."""
     with pytest.raises(InvalidStageUpdates) as raised:
         stage_rows([{"id": B, "name": "x"}, {"id": " ", "name": None}, {"id": A, field: cell}])
-    assert raised.value.violations[0].startswith(f"row 3: {violation}")
+    assert raised.value.errors[0].startswith(f"row 3: {error}")
 
 
 def test_wrong_columns_are_wrong_for_the_whole_table() -> None:
     """Said once, not once for every row."""
     frame = pd.DataFrame({"id": [A, B], "name": ["a", "b"], "colour": ["red", "blue"]})
     with pytest.raises(InvalidStageUpdates) as raised:
-        stage_rows(frame, on_invalid="keep")
-    (violation,) = raised.value.violations
-    assert violation.startswith("row 1: column 'colour': no such column; there are id, stage")
+        stage_rows(frame, on_invalid="skip")
+    (error,) = raised.value.errors
+    assert error.startswith("row 1: column 'colour': no such column; there are id, stage")
 
 
 @pytest.mark.parametrize("row", [(A, 0.5), A, 7])
@@ -145,10 +145,10 @@ def test_rows_that_do_not_know_their_columns_are_refused(row: Any) -> None:
 def test_wrong_rows_can_be_kept() -> None:
     """For a run that skips them and says so."""
     good, bad = stage_rows(
-        [{"id": A, "name": "x"}, {"id": B, "name": "y" * 256}], on_invalid="keep"
+        [{"id": A, "name": "x"}, {"id": B, "name": "y" * 256}], on_invalid="skip"
     )
-    assert (good.place, good.violations) == ("row 1", ())
-    assert bad.violations[0].startswith("name = 'yyy")
+    assert (good.place, good.errors) == ("row 1", ())
+    assert bad.errors[0].startswith("name = 'yyy")
 
 
 @pytest.fixture

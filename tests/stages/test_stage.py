@@ -15,8 +15,8 @@ from prefect.utilities.collections import visit_collection
 from pydantic import ValidationError
 
 from prefect_ruddr import Stage, StageUpdate, Workspace
-from prefect_ruddr.stages.stage import FIELD_NAMES, stage_id
-from prefect_ruddr.stages.update import stage_update
+from prefect_ruddr.stages.stage import FIELD_NAMES, parse_stage_id
+from prefect_ruddr.stages.update import parse_stage_update
 
 ID = "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19"
 PIPELINE = "b9c85ac3-1a1d-4f31-a0c5-6e7d3d8ee0b2"
@@ -43,7 +43,7 @@ PASSAGES: list[Any] = [
     pytest.param(lambda u: StageUpdate.model_validate_json(u.model_dump_json()), id="JSON"),
     pytest.param(lambda u: StageUpdate.model_validate(u.model_dump()), id="dump"),
     pytest.param(lambda u: StageUpdate(**u.model_dump(mode="json", by_alias=True)), id="keywords"),
-    pytest.param(lambda u: stage_update({"id": u.id, **u.body()}), id="body"),
+    pytest.param(lambda u: parse_stage_update({"id": u.id, **u.body()}), id="body"),
     pytest.param(lambda u: pickle.loads(pickle.dumps(u)), id="pickle"),  # noqa: S301
     pytest.param(lambda u: cloudpickle.loads(cloudpickle.dumps(u)), id="cloudpickle"),
     pytest.param(copy.copy, id="copy"),
@@ -114,7 +114,7 @@ def test_text_is_sent_as_it_was_written() -> None:
 
 def test_ruddrs_own_spelling_is_accepted() -> None:
     """A row that was copied from Ruddr's documentation or answers needs no renaming."""
-    assert stage_update({"id": ID, "statusId": "won", "isActive": True}) == update(
+    assert parse_stage_update({"id": ID, "statusId": "won", "isActive": True}) == update(
         status_id="won", is_active=True
     )
 
@@ -122,7 +122,7 @@ def test_ruddrs_own_spelling_is_accepted() -> None:
 def test_an_update_that_is_one_already_is_taken_as_it_is() -> None:
     """Validating twice costs nothing and changes nothing."""
     given = update(description=None)
-    assert stage_update(given) is given
+    assert parse_stage_update(given) is given
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_an_update_that_is_one_already_is_taken_as_it_is() -> None:
 )
 def test_an_id_may_be_spelt_as_any_uuid(spelling: UUID | str) -> None:
     """Whatever the spelling, what is kept and sent is the one form."""
-    assert stage_update({"id": spelling, "name": "Won"}).id == UUID(ID)
-    assert stage_id(spelling) == UUID(ID)
+    assert parse_stage_update({"id": spelling, "name": "Won"}).id == UUID(ID)
+    assert parse_stage_id(spelling) == UUID(ID)
 
 
 def test_an_update_cannot_be_changed() -> None:

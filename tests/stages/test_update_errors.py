@@ -1,4 +1,4 @@
-"""What cannot be sent is refused before it is: one line, every violation, each with its limit."""
+"""What cannot be sent is refused before it is: one line, every error, each with its limit."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 import pytest
 
 from prefect_ruddr import InvalidStageUpdates
-from prefect_ruddr.stages.stage import FIELD_NAMES, stage_id
-from prefect_ruddr.stages.update import stage_update
+from prefect_ruddr.stages.stage import FIELD_NAMES, parse_stage_id
+from prefect_ruddr.stages.update import parse_stage_update
 
 ID = "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19"
 
 
-def violations(data: Any) -> tuple[str, ...]:
+def errors_in(data: Any) -> tuple[str, ...]:
     """Return what is wrong with the data."""
     with pytest.raises(InvalidStageUpdates) as caught:
-        stage_update(data)
-    return caught.value.violations
+        parse_stage_update(data)
+    return caught.value.errors
 
 
 @pytest.mark.parametrize("field", [name for name in FIELD_NAMES if name != "description"])
 def test_only_the_description_can_be_cleared(field: str) -> None:
     """None is refused elsewhere, with the way to leave a field alone."""
-    [violation] = violations({"id": ID, field: None})
-    assert violation == (
+    [error] = errors_in({"id": ID, field: None})
+    assert error == (
         f"{field} = None: only description can be cleared; leave the field out to keep its value"
     )
 
 
 def test_both_spellings_at_once_are_refused() -> None:
     """Even where they agree: one of them was forgotten."""
-    assert violations({"id": ID, "statusId": "won", "status_id": "won"}) == (
+    assert errors_in({"id": ID, "statusId": "won", "status_id": "won"}) == (
         "statusId and status_id are the same field: give one",
     )
 
@@ -71,13 +71,13 @@ Real.register(Scalar)
 )
 def test_a_probability_is_any_number_of_four_decimal_places(probability: Any, sent: float) -> None:
     """The places are counted as they are written, not as binary floats hold them."""
-    body = stage_update({"id": ID, "probability": probability}).body()
+    body = parse_stage_update({"id": ID, "probability": probability}).body()
     assert body == {"probability": sent}
     assert type(body["probability"]) is float
 
 
 @pytest.mark.parametrize(
-    ("probability", "violation"),
+    ("probability", "error"),
     [
         pytest.param(
             0.1 + 0.2,
@@ -109,13 +109,13 @@ def test_a_probability_is_any_number_of_four_decimal_places(probability: Any, se
         pytest.param(True, "probability = True: Input should be a number from 0 to 1", id="bool"),
     ],
 )
-def test_what_is_no_probability_is_refused(probability: object, violation: str) -> None:
+def test_what_is_no_probability_is_refused(probability: object, error: str) -> None:
     """One line that names the field, the value and the limit."""
-    assert violations({"id": ID, "probability": probability}) == (violation,)
+    assert errors_in({"id": ID, "probability": probability}) == (error,)
 
 
 @pytest.mark.parametrize(
-    ("data", "violation"),
+    ("data", "error"),
     [
         pytest.param({"id": ID}, "no field to set: give at least one of name, ", id="nothing"),
         pytest.param({"name": "Won"}, "id: missing", id="no id"),
@@ -143,26 +143,34 @@ def test_what_is_no_probability_is_refused(probability: object, violation: str) 
             id="name for a pipeline",
         ),
         pytest.param(
-            {"id": ID, "Name": "Won"}, "Name: no such field; there are id, name, ", id="unknown"
+            {"id": ID, "colour": "x"}, "colour: no such field; there are id, name, ", id="unknown"
+        ),
+        pytest.param(
+            {"id": ID, "Name": "Won"}, "Name: no such field; did you mean name?", id="nearly right"
+        ),
+        pytest.param(
+            {"id": ID, "c" * 100_000: "x"}, f"{'c' * 79}…: no such field; there", id="endless name"
         ),
         pytest.param({"id": ID, 5: "Won"}, "5 = 5: ", id="key that is no text"),
         pytest.param(None, "None is no update: ", id="none"),
         pytest.param([ID], f"['{ID}'] is no update: ", id="list"),
     ],
 )
-def test_what_is_no_update_is_refused(data: object, violation: str) -> None:
+def test_what_is_no_update_is_refused(data: object, error: str) -> None:
     """One line that begins with the field and the value as they were given."""
-    [text] = violations(data)
-    assert text.startswith(violation)
+    [text] = errors_in(data)
+    assert text.startswith(error)
     assert len(text) < 250
 
 
-def test_every_violation_is_told_at_once() -> None:
+def test_every_error_is_told_at_once() -> None:
     """Nobody mends a row one limit at a time."""
     with pytest.raises(InvalidStageUpdates) as caught:
-        stage_update({"id": ID, "name": "n" * 300, "statusId": "Won", "probability": 1.5, "x": 1})
+        parse_stage_update(
+            {"id": ID, "name": "n" * 300, "statusId": "Won", "probability": 1.5, "x": 1}
+        )
     assert str(caught.value) == (
-        "Invalid stage updates, 4 violations: name = '" + "n" * 59 + "… (300 characters): String"
+        "Invalid stage updates, 4 errors: name = '" + "n" * 59 + "… (300 characters): String"
         " should have at most 255 characters; probability = 1.5: Input should be less than or"
         " equal to 1; status_id = 'Won': Input should be 'open', 'won' or 'lost'; x: no such"
         " field; there are id, name, description, probability, status_id, is_active,"
@@ -174,4 +182,4 @@ def test_every_violation_is_told_at_once() -> None:
 def test_what_is_no_uuid_is_no_stage_id(value: Any) -> None:
     """An id that could change the path of a request is refused before one is made."""
     with pytest.raises(InvalidStageUpdates, match=r"^Invalid stage update: stage id = .*: not a"):
-        stage_id(value)
+        parse_stage_id(value)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from prefect_ruddr.api.paging import Page
-from prefect_ruddr.stages.stage import Stage, Workspace, stage_id
+from prefect_ruddr.stages.stage import Stage, Workspace, parse_stage_id
 from prefect_ruddr.stages.update import StageUpdate
 from ruddr_client import Client as Client  # noqa: PLC0414  # ruddr_api makes one of each kind
 from ruddr_client.api.opportunity_stages import (
@@ -79,7 +79,7 @@ def page_call(name: str | None, after: UUID | None) -> Call[Page[Stage]]:
 def get_call(stage: UUID) -> Call[Stage]:
     """Return the call that reads a stage."""
     # The generated client would send any text as a path, ".." too.
-    id_ = stage_id(stage)
+    id_ = parse_stage_id(stage)
     return Call(get_opportunity_stage, _stage, {"id": id_}, id_)
 
 

@@ -8,9 +8,10 @@ from prefect.client.schemas.objects import Artifact
 
 from prefect_ruddr.errors import PlanNotFound
 from prefect_ruddr.records.artifacts import publish_table, read_table
+from prefect_ruddr.stages.diff import change_text
 from prefect_ruddr.stages.outcome import StageOutcome, StageReport
-from prefect_ruddr.stages.plan import FieldChange, StagePlan
-from prefect_ruddr.texts import bounded, change_text
+from prefect_ruddr.stages.plan import StagePlan
+from prefect_ruddr.texts import one_line
 
 OUTCOMES_KEY = "ruddr-stage-outcomes"
 
@@ -46,7 +47,7 @@ def stages_written(artifact: Artifact) -> tuple[str, set[str]]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PlanNotFound(
             f"the outcomes of flow run {artifact.flow_run_id} are not as they were published,"
-            f" so what it wrote is not known: {bounded(str(error))}"
+            f" so what it wrote is not known: {one_line(str(error))}"
         ) from None
 
 
@@ -56,16 +57,10 @@ def _row(position: int, outcome: StageOutcome) -> dict[str, Any]:
         STAGE: outcome.label,
         OUTCOME: outcome.outcome,
         ERROR: outcome.error,
-        CHANGE: _change(outcome),
+        CHANGE: change_text(outcome.steps) or None,
         ATTEMPTS: outcome.attempts,
         WRITTEN: _WRITTEN[outcome.written],
         STAGE_ID: str(outcome.stage_id) if outcome.stage_id else None,
     }
 
 
-def _change(outcome: StageOutcome) -> str | None:
-    changes = (
-        FieldChange(field=field, before=outcome.before.get(field), after=after)
-        for field, after in outcome.after.items()
-    )
-    return change_text(changes) or None

@@ -14,7 +14,7 @@ from prefect_ruddr.machine import machine_id
 from prefect_ruddr.records.artifacts import publish_table, read_table
 from prefect_ruddr.stages.plan import FieldChange, StageChange, StagePlan
 from prefect_ruddr.stages.stage import Workspace
-from prefect_ruddr.texts import bounded, count
+from prefect_ruddr.texts import count, one_line
 
 PLAN_KEY = "ruddr-stage-plan"
 
@@ -100,7 +100,7 @@ def published_plan(artifact: Artifact) -> StagePlan:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PlanNotFound(
             f"the plan of flow run {artifact.flow_run_id} is not as it was published:"
-            f" {bounded(str(error))}"
+            f" {one_line(str(error))}"
         ) from None
     if plan.digest != said.get("digest"):
         raise PlanNotFound(

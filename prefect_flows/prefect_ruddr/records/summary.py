@@ -8,7 +8,7 @@ from typing import Any
 from prefect_ruddr.records.artifacts import publish
 from prefect_ruddr.stages.diff import value_text
 from prefect_ruddr.stages.outcome import GOOD, WORDS, StageOutcome, StageReport
-from prefect_ruddr.texts import count
+from prefect_ruddr.texts import count, markdown
 
 SUMMARY_KEY = "ruddr-stage-summary"
 
@@ -30,9 +30,9 @@ def publish_summary(report: StageReport, what: str, how_to_undo: str | None) -> 
 def summary_markdown(report: StageReport, what: str, how_to_undo: str | None) -> str:
     """Return the report as a page that a person reads: what did not change and why, what did."""
     title = f"Dry run of {_lower(what)}" if report.dry_run else what
-    where = f"Workspace **{_cell(report.workspace.name)}**. " if report.workspace else ""
-    lines = [f"# {_cell(title)}: {report.summary()}", "", f"{where}{_verdict(report)}"]
-    lines += [f"\n{_cell(warning)}" for warning in report.warnings]
+    where = f"Workspace **{markdown(report.workspace.name)}**. " if report.workspace else ""
+    lines = [f"# {markdown(title)}: {report.summary()}", "", f"{where}{_verdict(report)}"]
+    lines += [f"\n{markdown(warning)}" for warning in report.warnings]
     numbered = list(enumerate(report.outcomes, 1))
     bad = [each for each in numbered if each[1].outcome not in GOOD]
     lines += _section("What did not, and why", _failures(bad), bad)
@@ -40,7 +40,7 @@ def summary_markdown(report: StageReport, what: str, how_to_undo: str | None) ->
     heading = "What would change" if report.dry_run else "What changed"
     lines += _section(heading, _changes(changed), changed)
     doubtful = [line for line in report.outcomes if line.outcome == "updated" and line.error]
-    said = [f"- {_cell(line.label)}: {_cell(line.error)}" for line in doubtful[:MOST_LINES]]
+    said = [f"- {markdown(line.label)}: {markdown(line.error)}" for line in doubtful[:MOST_LINES]]
     lines += _section("Confirmed by reading back", said, doubtful)
     if how_to_undo:
         lines += _section("How to undo it", [how_to_undo], [how_to_undo])
@@ -60,8 +60,8 @@ def _failures(bad: Sequence[tuple[int, StageOutcome]]) -> list[str]:
         "| update | stage | outcome | why |",
         "|---|---|---|---|",
         *(
-            f"| {_cell(line.place or position)} | {_cell(line.label or '?')}"
-            f" | {WORDS.get(line.outcome, line.outcome)} | {_cell(line.error or '')} |"
+            f"| {markdown(line.place or position)} | {markdown(line.label or '?')}"
+            f" | {WORDS.get(line.outcome, line.outcome)} | {markdown(line.error or '')} |"
             for position, line in bad[:MOST_LINES]
         ),
     ]
@@ -72,8 +72,8 @@ def _changes(changed: Sequence[StageOutcome]) -> list[str]:
         "| stage | field | from | to |",
         "|---|---|---|---|",
         *(
-            f"| {_cell(line.label)} | {field}"
-            f" | {_cell(value_text(before))} | {_cell(value_text(after))} |"
+            f"| {markdown(line.label)} | {field}"
+            f" | {markdown(value_text(before))} | {markdown(value_text(after))} |"
             for line in changed[:MOST_LINES]
             for field, before, after in line.steps
         ),
@@ -92,7 +92,3 @@ def _verdict(report: StageReport) -> str:
 
 def _lower(what: str) -> str:
     return what[:1].lower() + what[1:]
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

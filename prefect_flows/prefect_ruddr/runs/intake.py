@@ -1,159 +1,175 @@
-"""Judges the rows somebody wants applied: every violation of every row at once. Pure."""
+"""Judges the rows somebody wants applied: every error of every row at once. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
 from uuid import UUID
 
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.sources.rows import SourceRow
-from prefect_ruddr.stages.names import StageName, StageNames, addressed
-from prefect_ruddr.stages.outcome import Ledger, StageOutcome
+from prefect_ruddr.stages.judging import Wanted, judge
+from prefect_ruddr.stages.names import StageName, StageNames
+from prefect_ruddr.stages.outcome import StageOutcome
+from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.stage import Stage
 from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike
+from prefect_ruddr.texts import listed
 
 Row: TypeAlias = StageUpdateLike | SourceRow
-"""What a run takes: an update, a mapping with the same names, or a row that has a place."""
+"""What a run takes: an update, a stage, a mapping with the names of either, or a row that has
+a place."""
 
 MOST_PLACES = 5
-"""How many of the rows about the same stage are named in the violation of each of them."""
+"""How many of the rows about the same stage are named in the error of each of them."""
 
 
 @dataclass
+class JudgedRow:
+    """One row of a run, and what is known of it so far.
+
+    Attributes:
+        wanted: What it asks for.
+        errors: What is wrong with it.
+        place: Where it comes from, such as "stages.csv line 7", if it says.
+        stage_id: The stage it is about; None as long as that is not known.
+        update: The update; None where something is wrong, and until its stage is found.
+        repeated: Which other rows are about the same stage; None where there is none.
+    """
+
+    wanted: Wanted
+    errors: list[str]
+    place: str | None = None
+    stage_id: UUID | None = None
+    update: StageUpdate | None = None
+    repeated: str | None = None
+
+    @property
+    def by_name(self) -> StageName | None:
+        """The name that it gives in place of an id."""
+        address = self.wanted.address
+        return address if isinstance(address, StageName) else None
+
+    @property
+    def error(self) -> str | None:
+        """Everything that is wrong with it, on one line."""
+        return "; ".join([*self.errors, *filter(None, [self.repeated])]) or None
+
+    @property
+    def outcome(self) -> StageOutcome:
+        """What it comes to should the run end now."""
+        good = not self.error
+        return StageOutcome(
+            outcome="not_attempted" if good else "rejected",
+            stage_id=self.stage_id,
+            stage_name=self.by_name.stage if self.by_name else None,
+            after=self.wanted.said if good else {},
+            error=self.error,
+            retryable=good,
+            place=self.place,
+        )
+
+
 class Intake:
     """The rows of a run, judged.
 
-    Attributes:
-        rows: What was given, in order.
-        updates: The good ones, by position; one whose stage is yet to be found by its name
-            has a stand-in for its id.
-        names: The names to find stages by, by position.
-        violations: What is wrong with the others, by position.
+    Args:
+        rows: One for each that was given, in order.
+        pipelines: What pipelines are called, for errors to say.
     """
 
-    rows: list[Row]
-    updates: dict[int, StageUpdate] = field(default_factory=dict)
-    names: dict[int, StageName] = field(default_factory=dict)
-    violations: dict[int, str] = field(default_factory=dict)
+    def __init__(self, rows: Iterable[JudgedRow], pipelines: PipelineNames) -> None:
+        self.rows = list(rows)
+        self._pipelines = pipelines
+        self._note_repeated()
 
-    def reject(self, position: int, violation: str) -> None:
-        """Take a row out of the good ones, for one more reason."""
-        self.updates.pop(position, None)
-        earlier = self.violations.get(position)
-        self.violations[position] = f"{earlier}; {violation}" if earlier else violation
+    @property
+    def errors(self) -> dict[int, str]:
+        """What is wrong, by the position of the row."""
+        return {at: row.error for at, row in enumerate(self.rows) if row.error}
 
-    def reject_unknown(self, live: Mapping[UUID, Stage]) -> None:
-        """Take out the rows about stages that the workspace does not have."""
-        for position, update in list(self.updates.items()):
-            if update.id not in live:
-                self.reject(position, f"id = {update.id}: the workspace has no such stage")
+    @property
+    def by_name(self) -> bool:
+        """Whether any row gives its stage by name, so that all stages have to be read."""
+        return any(row.by_name for row in self.rows)
 
-    def find_by_name(self, stages: Iterable[Stage]) -> None:
-        """Find the stages that rows give by name, and take out the rows that leave a doubt.
+    @property
+    def stage_ids(self) -> list[UUID]:
+        """The stages that the good rows are about, as far as they are known."""
+        return [row.stage_id for row in self.rows if row.stage_id and not row.error]
 
-        Args:
-            stages: All stages of the workspace.
-        """
-        named = StageNames(stages)
-        for position, name in self.names.items():
-            try:
-                found = named.find(name)
-            except InvalidStageUpdates as error:
-                self.reject(position, "; ".join(error.violations))
-            else:
-                update = self.updates[position]
-                self.updates[position] = update.model_copy(update={"id": found.id})
-        by_name = set(self.names)
-        self.names.clear()
-        self.reject_repeated(by_name)
+    @property
+    def updates(self) -> list[StageUpdate]:
+        """The updates of the good rows; none before `compare`."""
+        return [row.update for row in self.rows if row.update and not row.error]
 
-    def reject_repeated(self, among: Set[int]) -> None:
-        """Take out all rows about a stage that more than one row is about.
+    def compare(self, live: Mapping[UUID, Stage]) -> None:
+        """Find the stage of each row, and what is wrong in the light of it.
 
         Args:
-            among: Only where one of these positions is concerned.
+            live: The stages by id: all of the workspace where `by_name`, otherwise those of
+                `stage_ids`.
         """
-        positions: dict[UUID, list[int]] = defaultdict(list)
-        for position in range(len(self.rows)):
-            stage_id = self.stage_id(position)
-            if stage_id:
-                positions[stage_id].append(position)
-        for stage_id, same in positions.items():
-            if len(same) > 1 and not among.isdisjoint(same):
-                violation = f"id = {stage_id}: {self._listed(same)} are all about it"
-                for position in same:
-                    self.reject(position, violation)
+        names = StageNames(live.values(), self._pipelines)
+        whole = self.by_name
+        for row in self.rows:
+            if row.by_name:
+                self._find(row, row.by_name, names)
+            stage = live.get(row.stage_id) if row.stage_id else None
+            if stage is not None:
+                row.errors += row.wanted.doubts_about(stage)
+                row.update = None if row.errors else row.wanted.update(stage)
+            elif row.stage_id and (whole or not row.error):
+                row.errors.append(f"id = {row.stage_id}: the workspace has no such stage")
+        self._note_repeated()
 
-    def stage_id(self, position: int) -> UUID | None:
-        """Return the stage a row is about, as far as that is known."""
-        if position in self.names:
-            return None
-        if position in self.updates:
-            return self.updates[position].id
-        row = _update(self.rows[position])
-        said: Any = row.get("id") if isinstance(row, Mapping) else getattr(row, "id", None)
+    def _find(self, row: JudgedRow, name: StageName, names: StageNames) -> None:
         try:
-            return said if isinstance(said, UUID) else UUID(said)
-        except (ValueError, TypeError, AttributeError):
-            return None
+            row.stage_id = names.find(name).id
+        except InvalidStageUpdates as error:
+            row.errors += error.errors
 
-    def place(self, position: int) -> str | None:
-        """Return where a row comes from, such as "stages.csv line 7", if it says."""
-        row = self.rows[position]
-        return row.place if isinstance(row, SourceRow) else None
+    def _note_repeated(self) -> None:
+        """Find the rows about a stage that more than one row is about."""
+        about: dict[UUID, list[int]] = defaultdict(list)
+        for position, row in enumerate(self.rows):
+            if row.stage_id:
+                about[row.stage_id].append(position)
+        for stage_id, same in about.items():
+            if len(same) > 1:
+                repeated = f"id = {stage_id}: {self._listed(same)} are all about it"
+                for position in same:
+                    self.rows[position].repeated = repeated
 
     def _listed(self, positions: list[int]) -> str:
-        places = [self.place(position) or str(position + 1) for position in positions]
-        more = len(places) - MOST_PLACES
-        listed = ", ".join(places[:MOST_PLACES]) + (f" and {more} more" if more > 0 else "")
-        return listed if self.place(positions[0]) else f"updates {listed}"
+        places = [self.rows[position].place or str(position + 1) for position in positions]
+        return ("" if self.rows[positions[0]].place else "updates ") + listed(places, MOST_PLACES)
 
 
-def intake(rows: Iterable[Row]) -> Intake:
+def intake(rows: Iterable[Row], pipelines: PipelineNames | None = None) -> Intake:
     """Judge rows against Ruddr's limits, and against each other.
 
     Two rows about the same stage are both refused, even where one of them is wrong in itself:
     nobody could say which of them counts.
 
     Args:
-        rows: Updates, mappings with the same names, or rows with a place. A mapping may give
-            the stage by name: `stage`, and `pipeline` with it, instead of `id`.
+        rows: Updates, stages, mappings with the names of either, or rows with a place. A
+            mapping may give the stage by name: `stage`, and `pipeline` with it, instead of `id`.
+        pipelines: What pipelines are called.
     """
-    judged = Intake(list(rows))
-    for position, row in enumerate(judged.rows):
-        if isinstance(row, SourceRow) and row.violations:
-            judged.reject(position, "; ".join(row.violations))
-            continue
-        try:
-            update, name = addressed(_update(row))
-        except InvalidStageUpdates as error:
-            judged.reject(position, "; ".join(error.violations))
-        else:
-            judged.updates[position] = update
-            if name:
-                judged.names[position] = name
-    judged.reject_repeated(set(range(len(judged.rows))))
-    return judged
+    names = pipelines or PipelineNames()
+    return Intake([_judged(row, names) for row in rows], names)
 
 
-def ledger_of(judged: Intake) -> Ledger:
-    """Return what each row comes to should the run end now."""
-    return Ledger(_line(judged, position) for position in range(len(judged.rows)))
-
-
-def _line(judged: Intake, position: int) -> StageOutcome:
-    update = judged.updates.get(position)
-    return StageOutcome(
-        outcome="not_attempted",
-        stage_id=judged.stage_id(position),
-        after=update.fields if update else {},
-        retryable=update is not None,
-        place=judged.place(position),
+def _judged(row: Row, pipelines: PipelineNames) -> JudgedRow:
+    of_source = row if isinstance(row, SourceRow) else None
+    wanted = judge(of_source.update if of_source else row, pipelines)
+    errors = of_source.errors if of_source and of_source.errors else wanted.errors
+    return JudgedRow(
+        wanted,
+        list(errors),
+        place=of_source.place if of_source else None,
+        stage_id=wanted.address if isinstance(wanted.address, UUID) else None,
     )
-
-
-def _update(row: Row) -> StageUpdateLike:
-    return row.update if isinstance(row, SourceRow) else row

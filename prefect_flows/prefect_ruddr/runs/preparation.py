@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -11,11 +11,12 @@ from uuid import UUID
 from prefect_ruddr.api.reading import LiveStages
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.runs.applying import require_workspace
-from prefect_ruddr.runs.intake import Intake
+from prefect_ruddr.runs.intake import Row, intake
 from prefect_ruddr.runs.steps import read_stages
 from prefect_ruddr.sources.rows import OnInvalid
 from prefect_ruddr.stages.order import WriteOrder, write_order
 from prefect_ruddr.stages.outcome import Ledger, StageOutcome
+from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.plan import StageChange, StagePlan, plan_stage_updates, told_apart
 from prefect_ruddr.stages.stage import FieldName, Stage
 from prefect_ruddr.texts import listed
@@ -77,13 +78,16 @@ class FromRows:
     """Plans what rows want.
 
     Args:
-        judged: The rows.
+        rows: Updates, stages, mappings with the names of either, or rows that have a place.
         rules: What the run may do.
+        pipelines: What pipelines are called.
     """
 
-    def __init__(self, judged: Intake, rules: Rules) -> None:
-        self._judged = judged
+    def __init__(self, rows: Sequence[Row], rules: Rules, pipelines: PipelineNames) -> None:
+        self._rows = rows
         self._rules = rules
+        self._pipelines = pipelines
+        self._judged = intake((), pipelines)
 
     def lines(self) -> Iterable[StageOutcome]:
         """Return what each row comes to where nothing becomes of its stage, in order."""
@@ -91,7 +95,7 @@ class FromRows:
 
     def prepare(self, ruddr_credentials: RuddrCredentials, ledger: Ledger) -> Prepared:
         """Read what is live, record what needs no write, and return what does."""
-        judged = self._judged
+        self._judged = judged = intake(self._rows, self._pipelines)
         self._refuse_other_fields()
         if not judged.by_name:
             self._stop_at_errors()
@@ -99,16 +103,12 @@ class FromRows:
         live = read_stages(ruddr_credentials, wanted) if wanted != [] else LiveStages({}, ())
         judged.compare(live.stages)
         self._stop_at_errors()
-        plan = plan_stage_updates(
-            judged.updates, live.stages, None, ruddr_credentials.pipeline_names
-        )
+        plan = plan_stage_updates(judged.updates, live.stages, None, self._pipelines)
         order = write_order(plan.changes, live.stages)
         if order.swaps and not self._rules.swap_names:
             self._refuse_swaps(order)
             self._stop_at_errors()
-            plan = plan_stage_updates(
-                judged.updates, live.stages, None, ruddr_credentials.pipeline_names
-            )
+            plan = plan_stage_updates(judged.updates, live.stages, None, self._pipelines)
             order = write_order(plan.changes, live.stages)
         ledger.settle(StageOutcome.unchanged(live.stages[each]) for each in plan.unchanged)
         if plan.changes:
@@ -128,7 +128,7 @@ class FromRows:
         allowed = self._rules.only_fields
         if allowed is not None:
             for row in self._judged.rows:
-                for name in row.fields:
+                for name in row.wanted.said:
                     if name not in allowed:
                         row.errors.append(
                             f"{name}: this run may set only {', '.join(allowed)} (only_fields)"
@@ -147,11 +147,13 @@ class FromChanges:
     Args:
         plan: The changes, and the workspace that they are for.
         rules: What the run may do.
+        pipelines: What pipelines are called.
     """
 
-    def __init__(self, plan: StagePlan, rules: Rules) -> None:
+    def __init__(self, plan: StagePlan, rules: Rules, pipelines: PipelineNames) -> None:
         self._plan = plan
         self._rules = rules
+        self._pipelines = pipelines
 
     def lines(self) -> Iterable[StageOutcome]:
         """Return what each change comes to where nothing becomes of its stage, in order."""
@@ -164,7 +166,7 @@ class FromChanges:
             return Prepared()
         require_workspace(ruddr_credentials, planned)
         live = read_stages(ruddr_credentials, [change.stage_id for change in planned.changes])
-        names = told_apart(live.stages.values(), ruddr_credentials.pipeline_names)
+        names = told_apart(live.stages.values(), self._pipelines)
         valid = []
         for change in planned.changes:
             stage = live.stages.get(change.stage_id)

@@ -1,38 +1,47 @@
-"""Opens files of updates wherever fsspec finds them; no message shows what is secret in a URL."""
+"""Opens files wherever fsspec finds them; no message shows what is secret in a URL."""
 
 from __future__ import annotations
 
 import codecs
-import lzma
+import os
 import re
-import zlib
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from io import TextIOWrapper
-from pathlib import PurePosixPath
-from typing import IO, Literal, TypeAlias
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedReader, RawIOBase, TextIOWrapper
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Literal, TypeAlias, TypeVar
 
 import fsspec  # type: ignore[import-untyped]
 from fsspec.utils import infer_compression  # type: ignore[import-untyped]
 
 from prefect_ruddr.errors import InvalidStageUpdates, SourceUnreadable
-from prefect_ruddr.texts import bounded
+from prefect_ruddr.sources.rows import BrokenSource
+from prefect_ruddr.texts import one_line, shown
 
-SourceFormat: TypeAlias = Literal["csv", "jsonl", "parquet"]
-"""What a file of updates may be: CSV, JSON Lines, or Parquet."""
+SourceFormat: TypeAlias = Literal["csv", "jsonl", "parquet", "yaml"]
+"""What a file may be: CSV, JSON Lines, Parquet, or YAML."""
 
 FORMATS: dict[str, SourceFormat] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
+    ".yaml": "yaml",
+    ".yml": "yaml",
 }
 """The format that a file's name says, with or without .gz, .bz2, .xz or .zip behind it."""
+
+T = TypeVar("T")
+
+LONGEST_ROW = 1 << 20
+"""How many characters a line, or a CSV row of many lines, may have: fifty times the longest that
+Ruddr's limits allow."""
 
 
 def file_name(url: str) -> str:
     """Return the name of the file at a path or URL, which is what messages call it."""
-    return PurePosixPath(_public(url.split("::", maxsplit=1)[0])).name
+    return one_line(PurePosixPath(public(url.split("::", maxsplit=1)[0])).name)
 
 
 def format_of(name: str) -> SourceFormat:
@@ -46,7 +55,10 @@ def format_of(name: str) -> SourceFormat:
     suffix = PurePosixPath(path.stem if compressed else name).suffix.lower()
     if suffix not in FORMATS:
         raise InvalidStageUpdates(
-            [f"{name}: its name does not say its format: give csv, jsonl or parquet as format"]
+            [
+                f"{name}: its name does not say its format:"
+                " give csv, jsonl, parquet or yaml as format"
+            ]
         )
     return FORMATS[suffix]
 
@@ -58,38 +70,130 @@ def opened(url: str, name: str) -> Iterator[IO[bytes]]:
     Raises:
         SourceUnreadable: When it cannot be opened, or reading it breaks off.
     """
-    with ExitStack() as stack:
+    _require_regular(url)
+    try:
+        file = fsspec.open(url, "rb", compression=infer_compression(name)).open()
+    except Exception as error:  # noqa: BLE001 - each protocol's package raises its own
+        raise unreadable(url, error) from None
+    with file, BufferedReader(_Guarded(file, url)) as guarded:
+        yield guarded
+
+
+def unreadable(url: str, error: BaseException) -> SourceUnreadable:
+    """Return the error of a file that cannot be opened, read or written."""
+    if isinstance(error, FileNotFoundError):
+        return SourceUnreadable(f"{public(url)}: no such file")
+    text = error.strerror if isinstance(error, OSError) else None
+    reason = one_line(public(text or str(error))) or type(error).__name__
+    return SourceUnreadable(f"{public(url)}: {reason}")
+
+
+def public(url: str) -> str:
+    """Return a URL without what may be secret in it: a user's password, a signed query."""
+    shorn = re.sub(r"(://)[^/@\s]*@", r"\1", re.sub(r"(://[^?\s]*)\?\S*", r"\1", url))
+    return one_line(shorn)
+
+
+def local_path(part: str) -> Path | None:
+    """Return the path on this machine that a part of a URL is; None where it is elsewhere."""
+    path = re.sub(r"^(file|local)://", "", part)
+    return None if "://" in path else Path(path).expanduser()
+
+
+def _require_regular(url: str) -> None:
+    """Refuse what a read may never come to the end of: a pipe, a terminal, /dev/zero."""
+    for part in url.split("::"):
+        path = local_path(part)
         try:
-            file = stack.enter_context(fsspec.open(url, "rb", compression=infer_compression(name)))
+            mode = path.stat().st_mode if path else stat.S_IFREG
+        except (OSError, RuntimeError, ValueError):
+            # Whoever opens it says what is wrong. It may be the name of a protocol, too.
+            continue
+        if stat.S_ISDIR(mode):
+            raise SourceUnreadable(f"{public(url)}: a folder, not a file")
+        if not stat.S_ISREG(mode):
+            raise SourceUnreadable(f"{public(url)}: not a regular file: copy it to one first")
+
+
+class _Guarded(RawIOBase):
+    """A file whose every trouble is one error, whichever package it comes from."""
+
+    def __init__(self, file: IO[bytes], url: str) -> None:
+        self._file = file
+        self._url = url
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._guard(self._file.seek, offset, whence)
+
+    def tell(self) -> int:
+        return self._guard(self._file.tell)
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._guard(self._file.read, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _guard(self, call: Callable[..., T], *arguments: int) -> T:
+        try:
+            return call(*arguments)
         except Exception as error:  # noqa: BLE001 - each protocol's package raises its own
-            raise SourceUnreadable(f"{_public(url)}: {_reason(error)}") from None
-        try:
-            yield file
-        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-            raise SourceUnreadable(f"{_public(url)}: {_reason(error)}") from None
+            raise unreadable(self._url, error) from None
 
 
-def decoded(file: IO[bytes], encoding: str) -> TextIOWrapper:
-    """Open a text in which a byte that is no text is a mark on its line, not the end.
+class Lines(Iterator[str]):
+    """The lines of a text, read so that no line and no row is held that has no end.
+
+    A byte that is no text is a mark on its line, not the end.
+
+    Args:
+        file: The bytes.
+        name: What messages call the file.
+        encoding: How the text is encoded.
+
+    Attributes:
+        number: How many lines have been read.
 
     Raises:
         InvalidStageUpdates: When there is no such encoding.
     """
-    try:
-        # UTF-8 with a byte order mark or without: spreadsheets write one.
-        codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-        return TextIOWrapper(file, codec, errors="surrogateescape", newline="")
-    except LookupError:
-        raise InvalidStageUpdates([f"encoding = {encoding!r}: no such encoding"]) from None
 
+    def __init__(self, file: IO[bytes], name: str, encoding: str) -> None:
+        self.number = 0
+        self._name = name
+        self._encoding = encoding
+        self._room = LONGEST_ROW
+        try:
+            # UTF-8 with a byte order mark or without: spreadsheets write one.
+            codec = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+            self._text = TextIOWrapper(file, codec, errors="surrogateescape", newline="")
+        except (LookupError, TypeError, ValueError):
+            raise InvalidStageUpdates([f"encoding = {shown(encoding)}: no such encoding"]) from None
 
-def _public(url: str) -> str:
-    """Return a URL without what may be secret in it: a user's password, a signed query."""
-    return re.sub(r"(://)[^/@\s]*@", r"\1", re.sub(r"(://[^?\s]*)\?\S*", r"\1", url))
+    def __next__(self) -> str:
+        try:
+            line = self._text.readline(self._room + 1)
+        except (ArithmeticError, ValueError):
+            after = f" after line {self.number}" if self.number else ""
+            raise BrokenSource(
+                f"{self._name}: not {self._encoding}{after}: give its encoding"
+            ) from None
+        if not line:
+            raise StopIteration
+        self.number += 1
+        self._room -= len(line)
+        if self._room < 0:
+            raise BrokenSource(
+                f"{self._name} line {self.number}: a row of more than {LONGEST_ROW} characters:"
+                " no row from here on can be told"
+            )
+        return line
 
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    text = error.strerror if isinstance(error, OSError) else None
-    return bounded(_public(text or str(error))) or type(error).__name__
+    def end_row(self) -> None:
+        """Say that the next line is another row."""
+        self._room = LONGEST_ROW

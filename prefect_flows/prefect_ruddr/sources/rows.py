@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 from attrs import frozen
 
 from prefect_ruddr.errors import InvalidStageUpdates
-from prefect_ruddr.stages.names import addressed
+from prefect_ruddr.stages.judging import judge
+from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.update import StageUpdateLike
 
-OnWrong: TypeAlias = Literal["stop", "keep"]
-"""What to do about wrong rows: raise, or hand them on with what is wrong."""
+OnInvalid: TypeAlias = Literal["stop", "skip"]
+"""What to do about wrong rows: raise, or go on without them. A reader goes on by handing them
+on with what is wrong, for the run to report as rejected."""
+
+MOST_ROWS = 250_000
+"""How many updates a source may hold: no workspace has as many stages."""
+
+
+class BrokenSource(Exception):
+    """What is wrong with a source from some place on, so that no more rows can be told."""
+
+
+@frozen
+class RawRow:
+    """A row as it stands in a source.
+
+    Attributes:
+        values: The cells by the names of their columns.
+        place: Where it stands, such as "stages.csv line 7".
+        errors: What is wrong with it as a row, such as a cell too many.
+    """
+
+    values: Mapping[str, Any]
+    place: str
+    errors: tuple[str, ...] = ()
 
 
 # Not a dataclass: Prefect would write every row into the parameters that it records of a run,
@@ -24,57 +48,59 @@ class SourceRow:
     Attributes:
         update: What it asks for: a `StageUpdate`, or a mapping where the stage is given by
             name or something is wrong.
-        number: The line in the file, or the row, from 1.
-        source: The name of the file, with "line" or "row" where that is what is counted.
-        violations: What is wrong with it.
+        place: Where it stands, such as "stages.csv line 7".
+        errors: What is wrong with it.
     """
 
     update: StageUpdateLike
-    number: int
-    source: str = "row"
-    violations: tuple[str, ...] = ()
-
-    @property
-    def place(self) -> str:
-        """Where it stands, such as "stages.csv line 7"."""
-        return f"{self.source} {self.number}"
+    place: str
+    errors: tuple[str, ...] = ()
 
 
-def source_row(
-    update: Mapping[str, Any], number: int, source: str, found: Iterable[str] = ()
-) -> SourceRow:
-    """Judge a row.
+class Reading:
+    """What a source comes to while it is read.
 
     Args:
-        update: What it asks for.
-        number: The line or row, from 1.
-        source: The name of the file, and what is counted.
-        found: What is already known to be wrong with it.
+        pipelines: What pipelines are called.
+
+    Attributes:
+        pipelines: What pipelines are called; a source may name more of them.
+        errors: What is wrong with the source as a whole.
     """
-    violations = tuple(found)
-    if violations:
-        return SourceRow(update, number, source, violations)
-    try:
-        judged, name = addressed(update)
-    except InvalidStageUpdates as error:
-        return SourceRow(update, number, source, error.violations)
-    return SourceRow(update if name else judged, number, source)
+
+    def __init__(self, pipelines: PipelineNames) -> None:
+        self.pipelines = pipelines
+        self.errors: list[str] = []
+        self._rows: list[SourceRow] = []
+
+    def add_all(self, rows: Iterable[RawRow]) -> None:
+        """Judge rows and keep them, as far as they can be told."""
+        try:
+            self._rows += map(self._judged, _bounded(rows))
+        except BrokenSource as error:
+            self.errors.append(str(error))
+
+    def rows(self, on_invalid: OnInvalid) -> list[SourceRow]:
+        """Return all rows, or raise for what is wrong with them.
+
+        Raises:
+            InvalidStageUpdates: When the source as a whole is wrong; with "stop" also when any
+                row is. With every error, each naming its place.
+        """
+        found = [f"{row.place}: {text}" for row in self._rows for text in row.errors]
+        if self.errors or (found and on_invalid == "stop"):
+            raise InvalidStageUpdates([*self.errors, *found])
+        return self._rows
+
+    def _judged(self, row: RawRow) -> SourceRow:
+        if row.errors:
+            return SourceRow(row.values, row.place, row.errors)
+        wanted = judge(row.values, self.pipelines)
+        return SourceRow(row.values if wanted.errors else wanted.row, row.place, wanted.errors)
 
 
-def accepted(rows: Iterable[SourceRow], broken: list[str], on_invalid: OnWrong) -> list[SourceRow]:
-    """Return all rows, or raise for what is wrong with them.
-
-    Args:
-        rows: The rows; they are read to the end.
-        broken: What is wrong with the source as a whole, known when all rows are read.
-        on_invalid: What to do about wrong rows.
-
-    Raises:
-        InvalidStageUpdates: When the source as a whole is wrong; with "stop" also when any
-            row is. With every violation, each naming its place.
-    """
-    listed = list(rows)
-    found = [f"{row.place}: {text}" for row in listed for text in row.violations]
-    if broken or (found and on_invalid == "stop"):
-        raise InvalidStageUpdates([*broken, *found])
-    return listed
+def _bounded(rows: Iterable[RawRow]) -> Iterator[RawRow]:
+    for number, row in enumerate(rows):
+        if number == MOST_ROWS:
+            raise BrokenSource(f"{row.place}: more than {MOST_ROWS} rows: split the source")
+        yield row

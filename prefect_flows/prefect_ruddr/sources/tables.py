@@ -1,77 +1,138 @@
-"""What a table means: its columns, its cells, its blanks. Pure.
-
-One rule for every table, be it a CSV or Parquet file, a frame or the answer to a query.
-"""
+"""What a table means: its columns, and the rows of frames and queries. Pure."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
-from pydantic.alias_generators import to_camel
+from attrs import frozen
 
 from prefect_ruddr.errors import InvalidStageUpdates
-from prefect_ruddr.sources.rows import OnWrong, SourceRow, accepted, source_row
-from prefect_ruddr.stages.stage import FIELD_NAMES
-from prefect_ruddr.texts import bounded
+from prefect_ruddr.sources.cells import Blank, cell_value, checked_marker, is_blank
+from prefect_ruddr.sources.rows import BrokenSource, OnInvalid, RawRow, Reading, SourceRow
+from prefect_ruddr.stages.field_errors import MOST_UNKNOWN, no_such
+from prefect_ruddr.stages.judging import ADDRESS_NAMES
+from prefect_ruddr.stages.pipelines import PipelineIds, PipelineNames
+from prefect_ruddr.stages.stage import CAMEL_CASE, FIELD_NAMES, READ_ONLY_NAMES
+from prefect_ruddr.texts import shown
 
-Blank: TypeAlias = Literal["leave", "clear"]
-"""What a blank description means: leave it alone, or clear it. Other blanks leave alone."""
+COLUMNS = (*ADDRESS_NAMES, *FIELD_NAMES)
+"""The columns of updates; what nobody can set may be there too, and is left alone."""
 
-ADDRESSES = ("id", "stage", "pipeline")
-COLUMNS = (*ADDRESSES, *FIELD_NAMES)
+_SPELLINGS = {
+    spelling: name
+    for name in (*COLUMNS, *READ_ONLY_NAMES)
+    for spelling in (name, CAMEL_CASE.get(name, name))
+}
 
-_SPELLINGS = {name: name for name in COLUMNS} | {to_camel(name): name for name in COLUMNS}
-_TEXTS = {"name", "description", "stage"}
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+T = TypeVar("T")
 
 
-class Table:
-    """The columns of a table, and what its cells mean.
+@frozen
+class TableRow:
+    """A row of a table.
+
+    Attributes:
+        columns: What the columns are called.
+        cells: The cells in the order of the columns; None for the header alone.
+        place: Where it stands, such as "stages.csv line 7".
+        errors: What is wrong with it before anybody looks at its cells.
+    """
+
+    columns: tuple[Any, ...]
+    cells: Sequence[Any] | None
+    place: str
+    errors: tuple[str, ...] = ()
+
+
+class UpdateColumns:
+    """The columns of a table of updates, and what their cells mean.
 
     Args:
-        columns: What the columns are called, by us or by Ruddr; white space around is cut.
+        columns: What they are called, by us or by Ruddr; white space around is cut.
         blank: What a blank description means.
         null_marker: A text that means null; None for none.
 
     Attributes:
-        violations: What is wrong with the columns.
-        usable: Whether the columns say which stage a row is about and set anything of it.
+        errors: What is wrong with the columns.
+        usable: Whether they say which stage a row is about and set anything of it.
     """
 
     def __init__(
         self, columns: Iterable[Any], blank: Blank = "leave", null_marker: str | None = None
     ) -> None:
-        names = [str(column).strip() for column in columns]
+        names = _stripped(columns)
         self._fields = [_SPELLINGS.get(name) for name in names]
         self._clears_description = blank == "clear"
         self._null_marker = null_marker
         known = {field for field in self._fields if field}
-        self.violations = list(_column_violations(names, self._fields))
-        self.usable = bool(known & {"id", "stage"} and known - set(ADDRESSES))
+        by_stage, sets = known & {"id", "stage"}, known & set(FIELD_NAMES)
+        self.usable = bool(by_stage and sets)
+        self.errors = _first(_update_column_errors(names, self._fields))
+        if not by_stage:
+            self.errors.append("no column says which stage a row is about: id, or stage")
+        if not sets:
+            self.errors.append(f"no column sets anything: {', '.join(FIELD_NAMES)}")
 
-    def row(self, cells: Sequence[Any], number: int, source: str) -> SourceRow | None:
-        """Read and judge a row; None for one in which every cell is blank."""
-        if all(map(is_blank, cells)):
-            return None
-        if len(cells) != len(self._fields):
-            ragged = f"{len(cells)} cells, but there are {len(self._fields)} columns"
-            return SourceRow({}, number, source, (ragged,))
+    def values(self, cells: Sequence[Any]) -> dict[str, Any]:
+        """Return what a row says, by our names of the fields."""
         values = {}
         for field, cell in zip(self._fields, cells, strict=True):
             if field is None:
                 continue
             if not is_blank(cell):
-                values[field] = None if self._is_null(cell) else _value(field, cell)
+                values[field] = None if self._is_null(cell) else cell_value(field, cell)
             elif field == "description" and self._clears_description:
                 values[field] = None
-        return source_row(values, number, source)
+        return values
 
     def _is_null(self, cell: Any) -> bool:
         return isinstance(cell, str) and cell == self._null_marker
+
+
+def update_rows(
+    rows: Iterable[TableRow], reading: Reading, blank: Blank, null_marker: str | None
+) -> Iterator[RawRow]:
+    """Yield what the rows of a table of updates say, without those that are blank.
+
+    Args:
+        rows: The rows of the table.
+        reading: Where what is wrong with the columns is noted.
+        blank: What a blank description means.
+        null_marker: A text that means null; None for none.
+    """
+
+    def columns_of(row: TableRow) -> UpdateColumns:
+        columns = UpdateColumns(row.columns, blank, null_marker)
+        reading.errors += [f"{row.place}: {text}" for text in columns.errors]
+        return columns
+
+    for row, columns in _with_columns(rows, columns_of):
+        if row.cells is None and not columns.usable:
+            return
+        if row.cells is not None and columns.usable:
+            values = {} if row.errors else columns.values(row.cells)
+            yield RawRow(values, row.place, row.errors)
+
+
+def raw_rows(rows: Iterable[TableRow]) -> Iterator[RawRow]:
+    """Yield the rows of any table, without those that are blank.
+
+    Raises:
+        BrokenSource: When a column has no name, or the name of another.
+    """
+
+    def columns_of(row: TableRow) -> list[str]:
+        names = _stripped(row.columns)
+        errors = _first(_column_errors(names, names))
+        if errors:
+            raise BrokenSource(f"{row.place}: {'; '.join(errors)}")
+        return names
+
+    for row, columns in _with_columns(rows, columns_of):
+        if row.cells is not None:
+            values = {} if row.errors else dict(zip(columns, row.cells, strict=True))
+            yield RawRow(values, row.place, row.errors)
 
 
 def stage_rows(
@@ -79,7 +140,8 @@ def stage_rows(
     *,
     blank: Blank = "leave",
     null_marker: str | None = None,
-    on_invalid: OnWrong = "stop",
+    pipelines: PipelineIds | None = None,
+    on_invalid: OnInvalid = "stop",
 ) -> list[SourceRow]:
     """Make updates of a frame, or of the rows of a query.
 
@@ -89,111 +151,117 @@ def stage_rows(
         blank: What a missing description (NULL, NaN, NA, NaT or white space) means: "leave" it
             alone or "clear" it. Anything else that is missing is left alone.
         null_marker: A text that means null.
-        on_invalid: "stop" raises when any row is wrong; "keep" hands wrong rows on, for
-            `apply_stage_updates` to report as rejected.
+        pipelines: The ids of pipelines by what you call them, where rows give these names.
+        on_invalid: "stop" raises when any row is wrong; "skip" hands wrong rows on marked, for
+            `apply_stage_updates(on_invalid="skip")` to report as rejected.
 
     Returns:
         The rows, for `apply_stage_updates`; those with nothing but blanks are left out.
 
     Raises:
-        InvalidStageUpdates: With every violation, each naming its row, from 1.
+        InvalidStageUpdates: With every error, each naming its row, from 1.
 
     Examples:
         >>> stage_rows([{"id": "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19", "probability": "0.625"}])
         [SourceRow(update=StageUpdate(id='a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19', ...]
     """
     marker = checked_marker(null_marker)
-    broken: list[str] = []
-    return accepted(_table_rows(table, blank, marker, broken), broken, on_invalid)
+    reading = Reading(PipelineNames(pipelines))
+    reading.add_all(update_rows(_rows_of(table), reading, blank, marker))
+    return reading.rows(on_invalid)
 
 
-def checked_marker(null_marker: str | None) -> str | None:
-    """Return the marker.
+def table_rows(table: Any) -> Iterator[RawRow]:
+    """Yield the rows of a frame or of a query as they are, whatever they are about.
+
+    Args:
+        table: A pandas or polars frame; or rows that know their columns.
 
     Raises:
-        InvalidStageUpdates: When it is blank: a blank cell never is a marker.
+        InvalidStageUpdates: When it is no table, or a column has no name or another's.
+
+    Examples:
+        >>> next(table_rows([{"stage": "Won", "entered_at": "2026-01-31"}]))
+        RawRow(values={'stage': 'Won', 'entered_at': '2026-01-31'}, place='row 1', errors=())
     """
-    if null_marker is not None and not null_marker.strip():
-        raise InvalidStageUpdates(
-            [f'null_marker = {null_marker!r}: should not be blank (blank="clear" may be meant)']
-        )
-    return null_marker
-
-
-def is_blank(cell: Any) -> bool:
-    """Tell whether a cell is missing: None, white space, NaN, NaT or pandas' NA."""
-    if cell is None:
-        return True
-    if isinstance(cell, str):
-        return not cell or cell.isspace()
     try:
-        return bool(cell != cell)  # noqa: PLR0124 - what NaN and NaT are known by
-    except (TypeError, ValueError):
-        # pandas' NA does not even know that; a list of cells is not missing.
-        return type(cell).__name__ == "NAType"
+        yield from raw_rows(_rows_of(table))
+    except BrokenSource as error:
+        raise InvalidStageUpdates([str(error)]) from None
 
 
-def _table_rows(
-    table: Any, blank: Blank, null_marker: str | None, broken: list[str]
-) -> Iterator[SourceRow]:
-    known: dict[tuple[Any, ...], Table] = {}
-    for number, (columns, cells) in enumerate(_named_cells(table), 1):
-        if columns not in known:
-            known[columns] = Table(columns, blank, null_marker)
-            broken += [f"row {number}: {text}" for text in known[columns].violations]
-        row = known[columns].row(cells, number, "row") if known[columns].usable else None
-        if row:
-            yield row
+def _with_columns(
+    rows: Iterable[TableRow], columns_of: Callable[[TableRow], T]
+) -> Iterator[tuple[TableRow, T]]:
+    """Yield the rows that are not blank, each with what its columns mean."""
+    known: dict[Hashable, T] = {}
+    for row in rows:
+        if row.columns not in known:
+            known[row.columns] = columns_of(row)
+        if row.cells is None or row.errors:
+            yield row, known[row.columns]
+        elif not all(map(is_blank, row.cells)):
+            cells, columns = len(row.cells), len(row.columns)
+            ragged = (
+                () if cells == columns else (f"{cells} cells, but there are {columns} columns",)
+            )
+            yield TableRow(row.columns, row.cells, row.place, ragged), known[row.columns]
 
 
-def _named_cells(table: Any) -> Iterator[tuple[tuple[Any, ...], Sequence[Any]]]:
-    """Yield the columns and the cells of each row."""
+def _rows_of(table: Any) -> Iterator[TableRow]:
+    """Yield the rows of a frame, or of anything whose rows know their columns."""
     if hasattr(table, "itertuples"):  # pandas
-        rows, columns = table.itertuples(index=False, name=None), tuple(table.columns)
-        yield from ((columns, row) for row in rows)
+        cells = table.itertuples(index=False, name=None)
     elif hasattr(table, "iter_rows"):  # polars
-        columns = tuple(table.columns)
-        yield from ((columns, row) for row in table.iter_rows())
+        cells = table.iter_rows()
     else:
-        for number, row in enumerate(table, 1):
-            if isinstance(row, Mapping):
-                yield tuple(row), tuple(row.values())
-            elif hasattr(row, "_fields"):  # SQLAlchemy, named tuples
-                yield tuple(row._fields), row
-            elif hasattr(row, "keys"):  # sqlite3
-                yield tuple(row.keys()), tuple(row)
-            else:
-                raise InvalidStageUpdates(
-                    [f"row {number}: {bounded(repr(row))[:80]} does not know its columns"]
-                )
+        yield from _self_describing(table)
+        return
+    columns = tuple(table.columns)
+    for number, row in enumerate(cells, 1):
+        yield TableRow(columns, row, f"row {number}")
 
 
-def _column_violations(names: list[str], fields: list[str | None]) -> Iterator[str]:
-    for number, (name, field) in enumerate(zip(names, fields, strict=True), 1):
+def _self_describing(rows: Any) -> Iterator[TableRow]:
+    if isinstance(rows, Mapping | str | bytes) or not isinstance(rows, Iterable):
+        raise InvalidStageUpdates(
+            [f"{shown(rows)} is no table: give a frame, or a list of rows that know their columns"]
+        )
+    for number, row in enumerate(rows, 1):
+        place = f"row {number}"
+        if isinstance(row, Mapping):
+            yield TableRow(tuple(row), tuple(row.values()), place)
+        elif hasattr(row, "_fields"):  # SQLAlchemy, named tuples
+            yield TableRow(tuple(row._fields), row, place)
+        elif hasattr(row, "keys"):  # sqlite3
+            yield TableRow(tuple(row.keys()), tuple(row), place)
+        else:
+            raise InvalidStageUpdates([f"{place}: {shown(row)} does not know its columns"])
+
+
+def _stripped(columns: Iterable[Any]) -> list[str]:
+    return [str(column).strip() for column in columns]
+
+
+def _column_errors(names: list[str], meanings: Sequence[str | None]) -> Iterator[str]:
+    seen: set[str | None] = {None}
+    for number, (name, meaning) in enumerate(zip(names, meanings, strict=True), 1):
         if not name:
             yield f"column {number} has no name"
-        elif field is None:
-            yield f"column {bounded(name)[:80]!r}: no such column; there are {', '.join(COLUMNS)}"
-        elif field in fields[: number - 1]:
-            yield f"column {name!r} is there twice"
-    known = {field for field in fields if field}
-    if not known & {"id", "stage"}:
-        yield "no column says which stage a row is about: id, or stage"
-    if not known - set(ADDRESSES):
-        yield f"no column sets anything: {', '.join(FIELD_NAMES)}"
+        elif meaning in seen and meaning is not None:
+            yield f"column {shown(name)} is there twice"
+        seen.add(meaning)
 
 
-def _value(field: str, cell: Any) -> Any:
-    """Return what a cell says; what it cannot be is left for `StageUpdate` to refuse."""
-    if isinstance(cell, str):
-        text = cell if field in _TEXTS else cell.strip()
-        if field == "probability" and _NUMBER.fullmatch(text):
-            return Decimal(text)
-        if field == "is_active":
-            return _BOOLEANS.get(text.lower(), text)
-        return text
-    if field == "is_active":
-        # Databases without booleans, and frames with missing ones, have 0 and 1.
-        plain = cell.item() if hasattr(cell, "item") else cell
-        return bool(plain) if plain in (0, 1) else plain
-    return cell
+def _update_column_errors(names: list[str], fields: list[str | None]) -> Iterator[str]:
+    yield from _column_errors(names, fields)
+    for name, field in zip(names, fields, strict=True):
+        if name and field is None:
+            yield f"column {shown(name)}: no such column; {no_such(name, COLUMNS)}"
+
+
+def _first(errors: Iterator[str]) -> list[str]:
+    """Return the first errors, and how many more there are."""
+    found = list(errors)
+    more = len(found) - MOST_UNKNOWN
+    return found[:MOST_UNKNOWN] + ([f"and {more} more columns are wrong"] if more > 0 else [])

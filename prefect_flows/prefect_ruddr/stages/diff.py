@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from prefect_ruddr.stages.stage import FieldName, FieldValue
-from prefect_ruddr.texts import bounded
+from prefect_ruddr.texts import one_line
 
 LONGEST_VALUE = 60
 """How many characters of a value a line shows."""
@@ -41,8 +41,7 @@ def value_text(value: FieldValue) -> str:
         return "(none)"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = f"{value:g}" if isinstance(value, float) else bounded(str(value))
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
+    return f"{value:g}" if isinstance(value, float) else one_line(str(value), LONGEST_VALUE)
 
 
 def change_text(steps: Iterable[FieldStep]) -> str:
@@ -62,7 +61,7 @@ def diff(title: str, entries: Iterable[Entry], left_out: int = 0) -> Text:
     """
     text = Text(title, style="bold")
     for entry in entries:
-        text.append(f"\n  {bounded(entry.label)}", "bold")
+        text.append(f"\n  {one_line(entry.label)}", "bold")
         text.append(f"  {entry.what}", entry.style)
         width = max((len(field) for field, _, _ in entry.steps), default=0)
         for field, before, after in entry.steps:
@@ -71,7 +70,7 @@ def diff(title: str, entries: Iterable[Entry], left_out: int = 0) -> Text:
             text.append(" → ", "not bold")
             text.append(value_text(after), "not bold green")
         if entry.note:
-            text.append(f"\n    {bounded(entry.note)}", "not bold yellow")
+            text.append(f"\n    {one_line(entry.note)}", "not bold yellow")
     if left_out:
         text.append(f"\n  … and {left_out} more", "not bold")
     return text

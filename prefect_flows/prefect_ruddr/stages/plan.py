@@ -20,8 +20,9 @@ from rich.text import Text
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.stages.diff import Entry, FieldStep, Shown, diff
 from prefect_ruddr.stages.kept import is_seen_to_hold, missed, seen
+from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.stage import FIELD_NAMES, FieldName, FieldValue, Stage, Workspace
-from prefect_ruddr.stages.update import StageUpdate, stage_update
+from prefect_ruddr.stages.update import StageUpdate, parse_stage_update
 
 Comparison: TypeAlias = Literal["still valid", "already applied", "conflict"]
 """What a live stage says of a change: it holds *before*, it holds *after*, or something else."""
@@ -98,9 +99,9 @@ class StageChange(BaseModel):
         if self.after.get("opportunity_pipeline_id", "known") is None:
             return "its earlier pipeline is not known: Ruddr had left it out"
         try:
-            stage_update({"id": self.stage_id, **self.after})
+            parse_stage_update({"id": self.stage_id, **self.after})
         except InvalidStageUpdates as error:
-            return "; ".join(error.violations)
+            return "; ".join(error.errors)
         return None
 
     def update(self) -> StageUpdate:
@@ -228,7 +229,7 @@ def plan_stage_updates(
     updates: Iterable[StageUpdate],
     live: Mapping[UUID, Stage],
     workspace: Workspace | None,
-    pipelines: Mapping[UUID, str] | None = None,
+    pipelines: PipelineNames | None = None,
 ) -> StagePlan:
     """Find what really differs between the updates and the live stages.
 
@@ -237,7 +238,7 @@ def plan_stage_updates(
         live: The live stage of every update, by id; others beside them tell which names
             more than one stage has.
         workspace: The workspace that the stages were read from.
-        pipelines: What people call the pipelines, by id.
+        pipelines: What people call the pipelines.
 
     Returns:
         A change for each update that differs, and the ids of the stages that need none.
@@ -261,7 +262,7 @@ def plan_stage_updates(
     """
     changes: list[StageChange] = []
     unchanged: list[UUID] = []
-    told_apart = told_apart(live.values(), pipelines or {})
+    told_apart = told_apart(live.values(), pipelines or PipelineNames())
     for update in updates:
         stage = live[update.id]
         fields = tuple(
@@ -322,8 +323,8 @@ def labelled(stage_name: str, pipeline: str | None) -> str:
     return f"{stage_name} ({pipeline})" if pipeline else stage_name
 
 
-def told_apart(stages: Iterable[Stage], pipelines: Mapping[UUID, str]) -> dict[UUID, str]:
-    """Return the pipeline of each stage that has an alias or shares its name with another."""
+def told_apart(stages: Iterable[Stage], pipelines: PipelineNames) -> dict[UUID, str]:
+    """Return the pipeline of each stage that has a name for it or shares its own with another."""
     same: dict[str, list[Stage]] = defaultdict(list)
     for stage in stages:
         same[stage.name].append(stage)
@@ -332,8 +333,9 @@ def told_apart(stages: Iterable[Stage], pipelines: Mapping[UUID, str]) -> dict[U
         known = Counter(stage.opportunity_pipeline_id for stage in named)
         for stage in named:
             pipeline = stage.opportunity_pipeline_id
-            if pipeline and known[pipeline] == 1 and (pipeline in pipelines or len(named) > 1):
-                told[stage.id] = pipelines.get(pipeline) or f"pipeline {pipeline}"
+            called = pipelines.name_of(pipeline) if pipeline else None
+            if pipeline and known[pipeline] == 1 and (called or len(named) > 1):
+                told[stage.id] = called or f"pipeline {pipeline}"
             elif len(named) > 1:
                 told[stage.id] = f"id {stage.id}"
     return told

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StrictBool, StrictStr
+from pydantic.alias_generators import to_camel
 
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.texts import shown
@@ -22,14 +24,10 @@ FieldName: TypeAlias = Literal[
 FieldValue: TypeAlias = bool | float | str | None
 """The value of a field in plain JSON types; an id is its text."""
 
-FIELD_NAMES: tuple[FieldName, ...] = (
-    "name",
-    "description",
-    "probability",
-    "status_id",
-    "is_active",
-    "opportunity_pipeline_id",
-)
+FIELD_NAMES: tuple[FieldName, ...] = get_args(FieldName)
+
+_HYPHENATED = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_UUID = re.compile(rf"[0-9a-f]{{32}}|{_HYPHENATED}|\{{{_HYPHENATED}\}}", re.IGNORECASE)
 
 
 class Workspace(BaseModel):
@@ -74,26 +72,46 @@ class Stage(BaseModel):
 
     def value(self, field: FieldName) -> FieldValue:
         """Return a field's value in plain JSON types; a blank description is None."""
-        return plain_value(getattr(self, field))
+        return plain_value(field, getattr(self, field))
 
 
-def stage_id(value: UUID | str) -> UUID:
+READ_ONLY_NAMES = tuple(
+    name for name in Stage.model_fields if name != "id" and name not in FIELD_NAMES
+)
+"""What a stage has that nobody can set."""
+
+CAMEL_CASE = {name: to_camel(name) for name in (*FIELD_NAMES, *READ_ONLY_NAMES)}
+"""What Ruddr calls the fields."""
+
+SNAKE_CASE = {camel: name for name, camel in CAMEL_CASE.items() if camel != name}
+"""What we call the fields that Ruddr calls otherwise."""
+
+
+def parse_stage_id(value: UUID | str) -> UUID:
     """Return the id of a stage, made from its text where that is given.
 
     Raises:
         InvalidStageUpdates: When the text is no UUID.
     """
-    try:
-        return value if isinstance(value, UUID) else UUID(value)
-    except (ValueError, TypeError, AttributeError):
-        raise InvalidStageUpdates([f"stage id = {shown(value)}: not a UUID"]) from None
+    stage_id = parse_uuid(value)
+    if stage_id is None:
+        raise InvalidStageUpdates([f"stage id = {shown(value)}: not a UUID"])
+    return stage_id
 
 
-def plain_value(value: Any) -> FieldValue:
-    """Return a field's value in plain JSON types; a blank text is None."""
+def parse_uuid(value: Any) -> UUID | None:
+    """Return a UUID, made from its text where that is given; None for anything else."""
+    if isinstance(value, UUID):
+        return value
+    # UUID() itself takes line breaks, underscores and braces anywhere.
+    return UUID(value) if isinstance(value, str) and _UUID.fullmatch(value) else None
+
+
+def plain_value(field: FieldName, value: Any) -> FieldValue:
+    """Return a field's value in plain JSON types; a blank description is None, as in Ruddr."""
     if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, str) and not value.strip():
+    if field == "description" and isinstance(value, str) and not value.strip():
         return None
     plain: FieldValue = value
     return plain

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from itertools import takewhile
 from numbers import Real
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 from uuid import UUID
 
 from pydantic import (
@@ -23,20 +24,26 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from prefect_ruddr.errors import InvalidStageUpdates
-from prefect_ruddr.stages.stage import FIELD_NAMES, FieldName, FieldValue, StageStatus, plain_value
-from prefect_ruddr.texts import shown
+from prefect_ruddr.stages.field_errors import field_errors
+from prefect_ruddr.stages.stage import (
+    CAMEL_CASE,
+    FIELD_NAMES,
+    READ_ONLY_NAMES,
+    SNAKE_CASE,
+    FieldName,
+    FieldValue,
+    Stage,
+    StageStatus,
+    plain_value,
+)
 
 MAX_NAME_LENGTH = 255
 MAX_DESCRIPTION_LENGTH = 5000
 PROBABILITY_DECIMALS = 4
-
-_CAMEL_CASE = {name: to_camel(name) for name in FIELD_NAMES}
-_SNAKE_CASE = {camel: name for name, camel in _CAMEL_CASE.items() if camel != name}
 
 
 def _clearable(value: Any) -> Any:
@@ -54,14 +61,28 @@ def _number(value: Any) -> Any:
         raise PydanticCustomError("number_type", "Input should be a number from 0 to 1")
     try:
         # The text of a number of another library, such as a 32-bit 0.1, is as short as it gets.
-        number = Decimal(str(value))
-    except InvalidOperation:
-        number = Decimal(repr(float(value)))
-    if number.is_finite() and number.normalize().as_tuple().exponent < -PROBABILITY_DECIMALS:  # type: ignore[operator]  # an int for every finite number
+        number = value if isinstance(value, Decimal) else Decimal(str(value))
+    except (ArithmeticError, ValueError):
+        number = Decimal(_nearest_float(value))
+    if number.is_finite() and _decimal_places(number) > PROBABILITY_DECIMALS:
         raise PydanticCustomError(
             "decimal_places", "Input should have at most 4 decimal places (round it)"
         )
     return math.nan if number.is_nan() else float(number)
+
+
+def _nearest_float(value: Any) -> str:
+    try:
+        return repr(float(value))
+    except OverflowError:
+        return "inf"
+
+
+def _decimal_places(number: Decimal) -> int:
+    _, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int) or not any(digits):
+        return 0
+    return -exponent - sum(1 for _ in takewhile(lambda digit: not digit, reversed(digits)))
 
 
 def _not_blank(value: str | None) -> str | None:
@@ -74,42 +95,11 @@ def _blank_is_null(value: str | None) -> str | None:
     return value if value and value.strip() else None
 
 
-class StageUpdate(BaseModel):
-    """What somebody wants of one stage: its id, and the fields to set.
-
-    A field that is absent is left alone. `None` clears, and only `description` takes it;
-    a description of white space alone is the same as `None`. Field names may be written
-    as here or as Ruddr spells them (`statusId`); unknown ones are refused. The limits are
-    those of Ruddr's API as `openapi.yaml` states them.
-
-    Dumping, pickling and copying keep absent fields absent.
-
-    Attributes:
-        id: The id of the stage.
-        name: 1 to 255 characters, not blank.
-        description: At most 5000 characters; None clears it.
-        probability: From 0 to 1, at most 4 decimal places, judged as written: 0.0003 is
-            fine, `0.1 + 0.2` (0.30000000000000004) is not.
-        status_id: "open", "won" or "lost".
-        is_active: Whether the stage can be chosen.
-        opportunity_pipeline_id: The id of the pipeline to move the stage to.
-
-    Raises:
-        pydantic.ValidationError: With every violation at once.
-
-    Examples:
-        >>> update = StageUpdate(
-        ...     id="a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19", probability=0.625, description=None
-        ... )
-        >>> update.fields
-        {'description': None, 'probability': 0.625}
-        >>> update.body()
-        {'description': None, 'probability': 0.625}
-    """
+class StageFields(BaseModel):
+    """The fields to set of a stage, whichever stage it is: a `StageUpdate` without its id."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: Annotated[UUID, Field(description="The id of the stage to change.")]
     name: Annotated[
         StrictStr | None,
         Field(max_length=MAX_NAME_LENGTH, min_length=1, description="The new name, not blank."),
@@ -151,22 +141,28 @@ class StageUpdate(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _accept_either_spelling(cls, data: Any) -> Any:
+        if isinstance(data, Stage):
+            data = dict(data)
         if not isinstance(data, Mapping):
             return data
         twice = [
             f"{camel} and {snake}"
-            for camel, snake in _SNAKE_CASE.items()
+            for camel, snake in SNAKE_CASE.items()
             if camel in data and snake in data
         ]
         if twice:
             raise PydanticCustomError(
                 "named_twice", "{fields} are the same field: give one", {"fields": ", ".join(twice)}
             )
-        return {_SNAKE_CASE.get(key, key): value for key, value in data.items()}
+        said = {SNAKE_CASE.get(key, key): value for key, value in data.items()}
+        if was_read(said) and said.get("opportunity_pipeline_id", "known") is None:
+            # Ruddr's answer had left it out.
+            del said["opportunity_pipeline_id"]
+        return {key: value for key, value in said.items() if key not in READ_ONLY_NAMES}
 
     @model_validator(mode="after")
-    def _set_something(self) -> StageUpdate:
-        if self.model_fields_set <= {"id"}:
+    def _set_something(self) -> Self:
+        if self.model_fields_set.isdisjoint(FIELD_NAMES):
             raise PydanticCustomError(
                 "nothing_to_set", "no field to set: give at least one of " + ", ".join(FIELD_NAMES)
             )
@@ -175,7 +171,56 @@ class StageUpdate(BaseModel):
     @model_serializer(mode="wrap")
     def _leave_absent_fields_out(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         dumped: dict[str, Any] = handler(self)
-        return {name: value for name, value in dumped.items() if name in self.model_fields_set}
+        return {
+            name: dumped[name]
+            for name in ("id", *FIELD_NAMES)
+            if name in dumped and name in self.model_fields_set
+        }
+
+    @property
+    def fields(self) -> dict[FieldName, FieldValue]:
+        """The fields to set, in the order of the class, in plain JSON types."""
+        return {
+            name: plain_value(name, getattr(self, name))
+            for name in FIELD_NAMES
+            if name in self.model_fields_set
+        }
+
+
+class StageUpdate(StageFields):
+    """What somebody wants of one stage: its id, and the fields to set.
+
+    A field that is absent is left alone. `None` clears, and only `description` takes it;
+    a description of white space alone is the same as `None`. Field names may be written
+    as here or as Ruddr spells them (`statusId`); unknown ones are refused. The limits are
+    those of Ruddr's API as `openapi.yaml` states them.
+
+    Dumping, pickling and copying keep absent fields absent.
+
+    Attributes:
+        id: The id of the stage.
+        name: 1 to 255 characters, not blank.
+        description: At most 5000 characters; None clears it.
+        probability: From 0 to 1, at most 4 decimal places, judged as written: 0.0003 is
+            fine, `0.1 + 0.2` (0.30000000000000004) is not.
+        status_id: "open", "won" or "lost".
+        is_active: Whether the stage can be chosen.
+        opportunity_pipeline_id: The id of the pipeline to move the stage to.
+
+    Raises:
+        pydantic.ValidationError: With every error at once.
+
+    Examples:
+        >>> update = StageUpdate(
+        ...     id="a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19", probability=0.625, description=None
+        ... )
+        >>> update.fields
+        {'description': None, 'probability': 0.625}
+        >>> update.body()
+        {'description': None, 'probability': 0.625}
+    """
+
+    id: Annotated[UUID, Field(description="The id of the stage to change.")]
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -183,6 +228,8 @@ class StageUpdate(BaseModel):
     ) -> JsonSchemaValue:
         """State the limits as a form needs them: no defaults, null for description alone."""
         schema = handler.resolve_ref_schema(handler(core_schema))
+        properties = schema["properties"]
+        schema["properties"] = {name: properties[name] for name in ("id", *FIELD_NAMES)}
         for name, field in schema["properties"].items():
             field.pop("default", None)
             branches = field.pop("anyOf", None)
@@ -202,65 +249,41 @@ class StageUpdate(BaseModel):
             f"^{name}$": {"type": field["type"]}
             for name, field in fields.items()
             if "type" in field
-        } | {f"^{camel}$": fields[snake] for camel, snake in _SNAKE_CASE.items()}
+        } | {f"^{camel}$": fields[snake] for camel, snake in SNAKE_CASE.items() if snake in fields}
         return schema
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         """Show the fields that are set; an absent one is not None."""
         return [("id", str(self.id)), *self.fields.items()]
 
-    @property
-    def fields(self) -> dict[FieldName, FieldValue]:
-        """The fields to set, in the order of the class, in plain JSON types."""
-        return {
-            name: plain_value(getattr(self, name))
-            for name in FIELD_NAMES
-            if name in self.model_fields_set
-        }
-
     def body(self) -> dict[str, FieldValue]:
         """Return the JSON body of the PATCH: Ruddr's field names, and no id."""
-        return {_CAMEL_CASE[name]: value for name, value in self.fields.items()}
+        return {CAMEL_CASE[name]: value for name, value in self.fields.items()}
 
 
-StageUpdateLike: TypeAlias = StageUpdate | Mapping[str, Any]
-"""An update, or a mapping with the same names."""
+StageUpdateLike: TypeAlias = StageUpdate | Stage | Mapping[str, Any]
+"""An update, a stage as it was read and edited, or a mapping with the names of either."""
 
 
-def stage_update(update: StageUpdateLike) -> StageUpdate:
-    """Return the update, made from a mapping where one is given.
+def parse_stage_update(update: StageUpdateLike) -> StageUpdate:
+    """Return the update, made from a mapping or a stage where one is given.
 
     Raises:
-        InvalidStageUpdates: With every violation at once, each naming field, value and limit.
+        InvalidStageUpdates: With every error at once, each naming field, value and limit.
 
     Examples:
-        >>> stage_update({"id": "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19", "probability": 1.5})
+        >>> parse_stage_update(
+        ...     {"id": "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19", "probability": 1.5}
+        ... )
         Traceback (most recent call last):
         prefect_ruddr.errors.InvalidStageUpdates: Invalid stage update: probability = 1.5: ...
     """
     try:
         return StageUpdate.model_validate(update)
     except ValidationError as error:
-        raise InvalidStageUpdates(violations(error)) from None
+        raise InvalidStageUpdates([found.text for found in field_errors(error)]) from None
 
 
-def violations(error: ValidationError) -> list[str]:
-    """Return one text for each violation, naming field, value and limit."""
-    return list(_texts(error))
-
-
-def _texts(error: ValidationError) -> Iterable[str]:
-    for detail in error.errors(include_url=False, include_context=False):
-        field = ".".join(
-            str(part) for part in detail["loc"] if part in StageUpdate.model_fields
-        ) or ".".join(map(str, detail["loc"][:1]))
-        if detail["type"] in {"model_type", "model_attributes_type"}:
-            yield f"{shown(detail['input'])} is no update: give a StageUpdate or a mapping"
-        elif not field:
-            yield detail["msg"]
-        elif detail["type"] == "missing":
-            yield f"{field}: missing"
-        elif detail["type"] == "extra_forbidden":
-            yield f"{field}: no such field; there are id, {', '.join(FIELD_NAMES)}"
-        else:
-            yield f"{field} = {shown(detail['input'])}: {detail['msg']}"
+def was_read(said: Mapping[Any, Any]) -> bool:
+    """Tell whether a mapping is a stage as it was read: it has what nobody can set."""
+    return any(name in said or CAMEL_CASE[name] in said for name in READ_ONLY_NAMES)
