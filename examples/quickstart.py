@@ -21,8 +21,8 @@ from prefect_ruddr import (
     apply_stage_updates,
     list_opportunity_stages,
 )
-from prefect_ruddr.runs.reports import value_text
 from prefect_ruddr.sandbox import Sandbox
+from prefect_ruddr.stages.diff import value_text
 
 
 @flow(name="sharpen-forecast")

@@ -7,6 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr, field_validator
@@ -17,6 +18,7 @@ from prefect_ruddr.pacing.prefect_limit import (
     aensure_global_concurrency_limit,
     ensure_global_concurrency_limit,
 )
+from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.stage import Workspace
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class RuddrCredentials(Block):
         burst: How many requests the budget holds when full; Ruddr documents 60.
         global_concurrency_limit: The name of a Prefect global concurrency limit that all
             processes draw the budget from; None for a budget of each process alone.
+        pipelines: What you call the pipelines, and the id of each, as Ruddr's API has no names of
+            them: rows may use them, and plans, approvals, logs and errors show them.
 
     Raises:
         InvalidCredentials: For a key or a URL that cannot be right, before anything is sent.
@@ -99,6 +103,12 @@ class RuddrCredentials(Block):
         description="A Prefect global concurrency limit that all processes draw from, by name.",
     )
 
+    pipelines: dict[str, UUID] = Field(
+        default={},
+        title="Pipelines",
+        description="What you call the pipelines, and the id of each; Ruddr's API has no names.",
+    )
+
     @field_validator("api_key")
     @classmethod
     def _api_key_can_be_sent(cls, api_key: SecretStr) -> SecretStr:
@@ -131,6 +141,22 @@ class RuddrCredentials(Block):
             )
         base_url = os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
         return cls(api_key=SecretStr(key), base_url=base_url)
+
+    @property
+    def pipeline_names(self) -> PipelineNames:
+        """What the pipelines are called."""
+        return PipelineNames(self.pipelines)
+
+    @property
+    def block_name(self) -> str | None:
+        """The name of the block that these credentials were loaded from, or None."""
+        return self._block_document_name
+
+    @property
+    def writers_limit(self) -> str | None:
+        """The Prefect limit by which machines take turns to write, or None for one machine."""
+        limit = self.global_concurrency_limit
+        return None if limit is None else f"{limit}-writers"
 
     def get_client(self) -> RuddrApi:
         """Return the calls of this workspace; all of a process share one pool and one budget."""

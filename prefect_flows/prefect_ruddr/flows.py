@@ -1,7 +1,6 @@
 """The deployable flows."""
 
 from collections.abc import Sequence
-
 from uuid import UUID
 
 from prefect import flow
@@ -19,10 +18,9 @@ from prefect_ruddr.runs.forms import (
 )
 from prefect_ruddr.runs.preparation import FromChanges, FromRows, Rules
 from prefect_ruddr.runs.run import Manner, carry_out
-from prefect_ruddr.sources.files import name_of_source
-from prefect_ruddr.sources.opening import SourceFormat
+from prefect_ruddr.sources.cells import Blank
+from prefect_ruddr.sources.opening import SourceFormat, file_name
 from prefect_ruddr.sources.rows import OnInvalid
-from prefect_ruddr.sources.tables import Blank
 from prefect_ruddr.stages.outcome import StageReport
 from prefect_ruddr.stages.plan import RISKY_PROBABILITY_CHANGE
 from prefect_ruddr.stages.stage import FieldName, Stage
@@ -189,7 +187,7 @@ def apply_stage_file(
         on_invalid="skip",
     )
     manner = Manner(
-        f"apply {count(len(rows), 'update')} from {name_of_source(path_or_url)}",
+        f"apply {count(len(rows), 'update')} from {file_name(path_or_url)}",
         Question(approval, risky_probability_change, approval_timeout_seconds, most_changes),
         dry_run=dry_run,
         allow_overlap=allow_overlap,

@@ -18,8 +18,8 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Pending
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
-from prefect_ruddr.runs.plan_table import PLAN_KEY
-from prefect_ruddr.runs.reports import OUTCOMES_KEY
+from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
+from prefect_ruddr.records.plan_table import PLAN_KEY
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 from runs.conftest import OnRequest
 from runs.records import Ended, artifacts, flow_runs_named, patches, run

@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 
-from prefect_ruddr.runs.plan_table import PLAN_KEY
+from prefect_ruddr.records.plan_table import PLAN_KEY
 
 from .records import Ended, artifacts, eventually, flow_runs_that_wait
 

@@ -17,7 +17,6 @@ from prefect_ruddr import (
     plan_stage_updates,
 )
 from prefect_ruddr.runs import applying
-from prefect_ruddr.runs.applying import apply_plan
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 from prefect_ruddr.stages.plan import StagePlan
 

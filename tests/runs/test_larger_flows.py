@@ -17,7 +17,7 @@ from prefect.task_runners import ProcessPoolTaskRunner
 from prefect_dask.task_runners import DaskTaskRunner
 
 from prefect_ruddr import RuddrCredentials, StageReport, apply_stage_updates, undo_stage_updates
-from prefect_ruddr.runs.plan_table import PLAN_KEY
+from prefect_ruddr.records.plan_table import PLAN_KEY
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import ALWAYS, Ask, OnRequest

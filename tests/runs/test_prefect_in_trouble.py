@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates
-from prefect_ruddr.runs import artifacts, run
+from prefect_ruddr.records import progress
+from prefect_ruddr.runs import reporting
 from prefect_ruddr.sandbox import Sandbox
 
 from .records import methods
@@ -27,8 +28,8 @@ def test_a_progress_that_cannot_be_shown_does_not_hold_up_the_writes(
         answered.wait(60)
         return uuid4()
 
-    monkeypatch.setattr(artifacts, "publish", owed)
-    monkeypatch.setattr(artifacts, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(progress, "publish", owed)
+    monkeypatch.setattr(progress, "LAST_UPDATE_SECONDS", 0.1)
     try:
         report = apply_stage_updates(ruddr_credentials, updates_of(sandbox))
         assert not answered.is_set()
@@ -48,7 +49,7 @@ def test_a_progress_that_is_refused_is_a_warning(
     def refused(*_: object) -> object:
         raise RuntimeError("503 from Prefect")
 
-    monkeypatch.setattr(artifacts, "publish", refused)
+    monkeypatch.setattr(progress, "publish", refused)
     assert apply_stage_updates(ruddr_credentials, updates_of(sandbox)).succeeded
     assert "The progress of this run is not shown: 503 from Prefect" in caplog.text
 
@@ -64,7 +65,7 @@ def test_outcomes_that_cannot_be_published_are_returned_all_the_same(
     def refused(*_: object) -> None:
         raise RuntimeError("503 from Prefect")
 
-    monkeypatch.setattr(run, "publish_outcomes", refused)
+    monkeypatch.setattr(reporting, "publish_outcomes", refused)
     report = apply_stage_updates(ruddr_credentials, updates_of(sandbox))
     assert report.counts["updated"] == len(sandbox.stages)
     assert "The outcomes are not shown in Prefect: 503 from Prefect" in caplog.text

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from prefect_ruddr import RuddrCredentials, StageUpdatesFailed, apply_stage_updates
-from prefect_ruddr.runs.reports import OUTCOMES_KEY
+from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
 from prefect_ruddr.sandbox import Sandbox
 
 from .records import methods, patches, run, table

@@ -135,8 +135,9 @@ def test_a_lost_answer_is_followed_by_reading_the_stage_back(
     else:
         assert held == before["description"]
         assert outcome.outcome == "failed"
-        assert "read back: it has not been carried out" in (outcome.error or "")
+        assert "read back: it had not been carried out when it was read" in (outcome.error or "")
         assert "may have been" not in (outcome.error or "")
+        assert outcome.written is None
 
 
 @pytest.mark.usefixtures("short_waits")

@@ -8,9 +8,11 @@ from uuid import UUID
 import pytest
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates
-from prefect_ruddr.runs.artifacts import PROGRESS_KEY
-from prefect_ruddr.runs.plan_table import PLAN_KEY
-from prefect_ruddr.runs.reports import OUTCOMES_KEY, SUMMARY_KEY, UPDATED_EVENT
+from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
+from prefect_ruddr.records.plan_table import PLAN_KEY
+from prefect_ruddr.records.progress import PROGRESS_KEY
+from prefect_ruddr.records.summary import SUMMARY_KEY
+from prefect_ruddr.runs.steps import UPDATED_EVENT
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import OnRequest
@@ -29,18 +31,9 @@ from .records import (
 UNKNOWN_ID = "0c6d4e1f-5a53-4b0e-9a43-3d0f6c1f2b77"
 
 SUMMARY = """\
-# Opportunity stages: 2 updated, 1 unchanged, 1 rejected, 1 failed
+# Apply 5 updates: 1 failed, 1 rejected, 2 updated, 1 unchanged
 
 Workspace **Acme Consulting**. **Not every stage holds what was asked for.**
-
-## What changed
-
-| stage | field | from | to |
-|---|---|---|---|
-| Negotiation | name | Negotiation | Terms \\| Price |
-| Negotiation | description | Terms are being discussed. | (none) |
-| Negotiation | probability | 0.75 | 0.8 |
-| Price Review | is_active | no | yes |
 
 ## What did not, and why
 
@@ -49,16 +42,24 @@ Workspace **Acme Consulting**. **Not every stage holds what was asked for.**
 | 4 | Renewal Due | failed | stage {read_only}: HTTP 409: This opportunity stage is read-only. |
 | 5 | {unknown} | rejected | id = {unknown}: the workspace has no such stage |
 
-## How to take it back
+## What changed
 
-Run the deployment `undo-stage-updates` with this flow run's id:
+| stage | field | from | to |
+|---|---|---|---|
+| Negotiation (pipeline {pipeline}) | name | Negotiation | Terms \\| Price |
+| Negotiation (pipeline {pipeline}) | description | Terms are being discussed. | (none) |
+| Negotiation (pipeline {pipeline}) | probability | 0.75 | 0.8 |
+| Price Review | is\\_active | no | yes |
 
-```
-prefect deployment run undo-stage-updates/default --param flow_run_id={flow_run_id}
+## How to undo it
+
+```python
+from prefect_ruddr import RuddrCredentials, undo_stage_updates
+undo_stage_updates(RuddrCredentials.from_env(), "{flow_run_id}")
 ```"""
 
 DRY_RUN_SUMMARY = """\
-# Dry run: 1 unchanged, 1 not attempted
+# Dry run: apply 2 updates: 1 would change, 1 unchanged
 
 Workspace **Acme Consulting**. Nothing was written.
 
@@ -66,8 +67,7 @@ Workspace **Acme Consulting**. Nothing was written.
 
 | stage | field | from | to |
 |---|---|---|---|
-| Negotiation | probability | 0.75 | 0.8 |
-"""
+| Negotiation (pipeline {pipeline}) | probability | 0.75 | 0.8 |"""
 
 
 def stage_id(sandbox: Sandbox, name: str) -> str:

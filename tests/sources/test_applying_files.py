@@ -21,8 +21,9 @@ from prefect_ruddr import (
     stage_rows,
     undo_stage_updates,
 )
-from prefect_ruddr.runs.plan_table import PLAN_KEY
-from prefect_ruddr.runs.reports import OUTCOMES_KEY, SUMMARY_KEY
+from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
+from prefect_ruddr.records.plan_table import PLAN_KEY
+from prefect_ruddr.records.summary import SUMMARY_KEY
 from prefect_ruddr.sandbox import EXAMPLE_PIPELINE_ID, Sandbox
 from runs.records import markdown, methods, patches, run, table
 

@@ -55,15 +55,18 @@ def test_a_ledger_keeps_one_line_for_each_update(
 ) -> None:
     """Whatever is settled, rejected or left open when a run ends, in input order."""
     changes = [change(stage_id) for stage_id in IDS[: len(ends)]]
-    ledger = Ledger(StageOutcome.of(each, "not_attempted") for each in changes)
+    ledger = Ledger()
     settled = [
         StageOutcome.of(each, end)
         for each, end in zip(changes, ends, strict=True)
         if end and end != "rejected"
     ]
     ledger.settle(data.draw(st.permutations(settled)))
-    ledger.reject({at: "wrong" for at, end in enumerate(ends) if end == "rejected"})
-    lines = ledger.close("the run ended")
+    given = (
+        StageOutcome.of(each, "rejected" if end == "rejected" else "not_attempted")
+        for each, end in zip(changes, ends, strict=True)
+    )
+    lines = ledger.close(given, "the run ended")
     assert [line.stage_id for line in lines] == [each.stage_id for each in changes]
     assert [line.outcome for line in lines] == [end or "not_attempted" for end in ends]
     still_open = [line for line, end in zip(lines, ends, strict=True) if end is None]
@@ -76,8 +79,9 @@ def test_a_ledger_keeps_one_line_for_each_update(
         pytest.param((), False, True, id="nothing asked for"),
         pytest.param(("updated", "unchanged"), False, True, id="all in effect"),
         pytest.param(("updated", "not_attempted"), False, False, id="not attempted"),
-        pytest.param(("not_attempted", "unchanged"), True, True, id="dry run"),
-        pytest.param(("not_attempted", "rejected"), True, False, id="dry run with a bad row"),
+        pytest.param(("planned", "unchanged"), True, True, id="dry run"),
+        pytest.param(("planned", "rejected"), True, False, id="dry run with a bad row"),
+        pytest.param(("not_attempted",), True, False, id="dry run that could not read"),
     ],
 )
 def test_a_run_succeeds_when_every_update_is_in_effect(
@@ -88,8 +92,9 @@ def test_a_run_succeeds_when_every_update_is_in_effect(
 
 
 def test_a_summary_counts_what_there_is() -> None:
-    """Outcomes that did not occur are not mentioned."""
-    assert report("updated", "not_attempted", "updated").summary() == "2 updated, 1 not attempted"
+    """What did not work comes first; outcomes that did not occur are not mentioned."""
+    assert report("updated", "not_attempted", "updated").summary() == "1 not attempted, 2 updated"
+    assert report("planned", "unchanged").summary() == "1 would change, 1 unchanged"
     assert report().summary() == "no updates"
 
 
@@ -105,7 +110,7 @@ def test_the_first_failures_are_named_and_the_others_counted() -> None:
 def test_what_a_dry_run_would_write_is_no_failure() -> None:
     """Only the bad row is named."""
     rejected = StageOutcome(outcome="rejected", error="id: missing")
-    planned = StageReport(outcomes=(outcome("not_attempted"), rejected), dry_run=True)
+    planned = StageReport(outcomes=(outcome("planned"), rejected), dry_run=True)
     assert planned.failures() == "update 2 (no stage): id: missing"
 
 

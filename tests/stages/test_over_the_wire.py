@@ -67,7 +67,7 @@ wanted = st.dictionaries(st.integers(0, STAGES - 1), st.just(None), min_size=1, 
 
 @settings(max_examples=25)
 @given(wanted)
-def test_applying_and_taking_back_restores_a_workspace(
+def test_applying_and_undoing_restores_a_workspace(
     sandbox: Sandbox, api: RuddrApi, wanted: dict[int, dict[str, Any]]
 ) -> None:
     """Every stage of it is afterwards as it was before, to the letter."""
@@ -76,12 +76,12 @@ def test_applying_and_taking_back_restores_a_workspace(
         StageUpdate.model_validate({"id": before[at]["id"], **_with_pipeline(fields, sandbox)})
         for at, fields in wanted.items()
     ]
-    live = read_live_stages(api, [update.id for update in updates])
+    live = read_live_stages(api, [update.id for update in updates]).stages
     plan = plan_stage_updates(updates, live, Workspace.model_validate(sandbox.workspace))
 
     send(api, plan)
 
-    held = read_live_stages(api, [update.id for update in updates])
+    held = read_live_stages(api, [update.id for update in updates]).stages
     assert plan_stage_updates(updates, held, plan.workspace).changes == ()
     send(api, plan.inverted())
     assert sandbox.stages == before
@@ -98,9 +98,9 @@ def test_reading_finds_what_there_is_in_few_requests(
     ids = [*known, *(UUID(int=number, version=4) for number in range(unknown))]
     sandbox.clear_requests()
 
-    found = read_live_stages(api, ids)
+    found = read_live_stages(api, ids).stages
 
-    assert found.keys() == known
+    assert found.keys() & set(ids) == known
     pages_of_all = -(-STAGES // 100)
     assert len(sandbox.requests) <= 2 * min(len(ids), pages_of_all)
 

@@ -1,8 +1,7 @@
-"""What holds for every workspace and all valid updates of it: plan, apply, take back."""
+"""What holds for every workspace and all valid updates of it: plan, apply, undo."""
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 
 from hypothesis import assume, given, settings
@@ -10,7 +9,8 @@ from hypothesis import strategies as st
 from prefect.client.schemas.objects import Artifact
 
 from prefect_ruddr import StagePlan, StageUpdate, plan_stage_updates
-from prefect_ruddr.runs.plan_table import plan_metadata, plan_rows, published_plan
+from prefect_ruddr.records.artifacts import table_of
+from prefect_ruddr.records.plan_table import plan_metadata, plan_rows, published_plan
 from prefect_ruddr.stages.plan import merged
 
 from .workspaces import (
@@ -57,7 +57,7 @@ def test_a_plan_gives_every_stage_what_was_asked_for(
 
 
 @given(workspaces_and_updates())
-def test_taking_back_restores_the_workspace(case: tuple[Live, list[StageUpdate]]) -> None:
+def test_undoing_restores_the_workspace(case: tuple[Live, list[StageUpdate]]) -> None:
     """Applying a plan and then its inverse leaves every stage as it was."""
     live, updates = case
     plan = plan_stage_updates(updates, live, WORKSPACE)
@@ -119,8 +119,12 @@ def test_a_fresh_change_is_due_and_a_written_one_is_not(
     live, updates = case
     plan = plan_stage_updates(updates, live, WORKSPACE)
     after = written(plan, live)
-    assert {change.standing(live[change.stage_id]) for change in plan.changes} <= {"due"}
-    assert {change.standing(after[change.stage_id]) for change in plan.changes} <= {"unchanged"}
+    assert {change.compared_with(live[change.stage_id]) for change in plan.changes} <= {
+        "still valid"
+    }
+    assert {change.compared_with(after[change.stage_id]) for change in plan.changes} <= {
+        "already applied"
+    }
 
 
 @few
@@ -153,9 +157,8 @@ def test_a_plan_survives_its_table(case: tuple[Live, list[StageUpdate]], dry_run
     """What an undo reads from Prefect is what was published, byte for byte."""
     live, updates = case
     plan = plan_stage_updates(updates, live, WORKSPACE)
-    published = Artifact(
-        data=json.dumps(plan_rows(plan)), metadata_=plan_metadata(plan, dry_run=dry_run)
-    )
+    data, metadata = table_of(plan_rows(plan), plan_metadata(plan, dry_run=dry_run))
+    published = Artifact(data=data, metadata_=metadata)
     read = published_plan(Artifact.model_validate_json(published.model_dump_json()))
     assert read.model_dump_json(exclude={"unchanged"}) == plan.model_dump_json(
         exclude={"unchanged"}
@@ -213,9 +216,9 @@ def test_an_unknown_pipeline_is_never_written_back(case: tuple[Live, list[StageU
     live, updates = case
     plan = plan_stage_updates(updates, live, WORKSPACE)
     for change, back in zip(plan.changes, reversed(plan.inverted().changes), strict=True):
-        assert change.is_writable
-        assert back.is_writable == ("opportunity_pipeline_id" not in change.after)
-        if not back.is_writable:
-            assert back.standing(live[back.stage_id]) != "unchanged"
+        assert change.unwritable() is None
+        assert bool(back.unwritable()) == ("opportunity_pipeline_id" in change.after)
+        if back.unwritable():
+            assert back.compared_with(live[back.stage_id]) != "already applied"
         moved = live[change.stage_id].model_copy(update={"opportunity_pipeline_id": PIPELINES[0]})
-        assert change.standing(moved) in {"due", "unchanged"}
+        assert change.compared_with(moved) in {"still valid", "already applied"}

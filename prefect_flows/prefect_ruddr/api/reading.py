@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from prefect_ruddr.api.ruddr_api import RuddrApi
 
 MOST_IN_A_SLICE = 50
-"""How many stages are written after one reading of theirs: 2.5 s at Ruddr's 20 requests a second."""
+"""How many stages are written after one reading: what takes 2.5 s at 20 requests a second."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,7 @@ def read_slice(api: RuddrApi, wanted: Slice) -> dict[UUID, Stage]:
     return found | _one_by_one(api, moved)
 
 
-def read_again(
-    api: RuddrApi, order: Sequence[UUID], wanted: Collection[UUID]
-) -> dict[UUID, Stage]:
+def read_again(api: RuddrApi, order: Sequence[UUID], wanted: Collection[UUID]) -> dict[UUID, Stage]:
     """Read stages once more, in as few requests as can be.
 
     Args:

@@ -21,6 +21,9 @@ from prefect.runtime import flow_run
 
 Row = Mapping[str, Any]
 
+ROWS_DIGEST = "rows_digest"
+"""Where the metadata of a table hold the digest of its rows."""
+
 PAGE = 200
 """How many artifacts Prefect's API gives at once."""
 
@@ -68,8 +71,14 @@ def publish_table(
     key: str, rows: Sequence[Row], description: str, metadata: Mapping[str, str]
 ) -> UUID:
     """Create a table artifact whose rows can be told to be as they were published."""
+    data, metadata = table_of(rows, metadata)
+    return publish(key, "table", data, description, metadata)
+
+
+def table_of(rows: Sequence[Row], metadata: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the data of a table artifact, and the metadata with the digest of the rows."""
     text = json.dumps(rows)
-    return publish(key, "table", text, description, {**metadata, "rows_digest": _digest(text)})
+    return text, {**metadata, ROWS_DIGEST: _digest(text)}
 
 
 def read_table(artifact: Artifact) -> list[dict[str, Any]]:
@@ -79,7 +88,7 @@ def read_table(artifact: Artifact) -> list[dict[str, Any]]:
         ValueError: When the rows are not as they were published.
     """
     text = str(artifact.data)
-    published = (artifact.metadata_ or {}).get("rows_digest")
+    published = (artifact.metadata_ or {}).get(ROWS_DIGEST)
     if _digest(text) != published:
         raise ValueError(f"its digest is {_digest(text)}, not {published}")
     rows: list[dict[str, Any]] = json.loads(text)

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import Artifact, FlowRun
 from prefect_ruddr.machine import locked, machine_id
 from prefect_ruddr.records.plan_table import MACHINE
 
+
 @contextmanager
 def alive(flow_run_id: UUID | None) -> Iterator[None]:
     """Show the other processes of this machine that a flow run goes on."""

@@ -62,5 +62,3 @@ def _row(position: int, outcome: StageOutcome) -> dict[str, Any]:
         WRITTEN: _WRITTEN[outcome.written],
         STAGE_ID: str(outcome.stage_id) if outcome.stage_id else None,
     }
-
-

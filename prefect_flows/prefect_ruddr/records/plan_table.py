@@ -38,14 +38,7 @@ def publish_plan(plan: StagePlan, *, dry_run: bool) -> UUID:
     where = f" in workspace **{workspace.name}** (`{workspace.id}`)" if workspace else ""
     note = "A dry run: nothing is written." if dry_run else "Nothing was written before this."
     lasting = "".join(f"\n\n{text}" for text in plan.cannot_be_undone())
-    metadata = {
-        "digest": plan.digest,
-        "workspace_id": str(workspace.id) if workspace else "",
-        "workspace_name": workspace.name if workspace else "",
-        "dry_run": str(dry_run).lower(),
-        "created_at": plan.created_at.isoformat(),
-        MACHINE: machine_id() or "",
-    }
+    metadata = plan_metadata(plan, dry_run=dry_run) | {MACHINE: machine_id() or ""}
     description = f"### Plan `{plan.digest}`\n{what}{where}. {note}{lasting}"
     return publish_table(PLAN_KEY, plan_rows(plan), description, metadata)
 
@@ -63,6 +56,17 @@ def plan_rows(plan: StagePlan) -> list[dict[str, Any]]:
         for change in plan.changes
         for field in change.fields
     ]
+
+
+def plan_metadata(plan: StagePlan, *, dry_run: bool) -> dict[str, str]:
+    """Return what is published beside the table, to know the plan by."""
+    return {
+        "digest": plan.digest,
+        "workspace_id": str(plan.workspace.id) if plan.workspace else "",
+        "workspace_name": plan.workspace.name if plan.workspace else "",
+        "dry_run": str(dry_run).lower(),
+        "created_at": plan.created_at.isoformat(),
+    }
 
 
 def is_dry_run(artifact: Artifact) -> bool:

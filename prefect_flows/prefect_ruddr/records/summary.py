@@ -29,7 +29,7 @@ def publish_summary(report: StageReport, what: str, how_to_undo: str | None) -> 
 
 def summary_markdown(report: StageReport, what: str, how_to_undo: str | None) -> str:
     """Return the report as a page that a person reads: what did not change and why, what did."""
-    title = f"Dry run of {_lower(what)}" if report.dry_run else what
+    title = f"Dry run: {what}" if report.dry_run else f"{what[:1].upper()}{what[1:]}"
     where = f"Workspace **{markdown(report.workspace.name)}**. " if report.workspace else ""
     lines = [f"# {markdown(title)}: {report.summary()}", "", f"{where}{_verdict(report)}"]
     lines += [f"\n{markdown(warning)}" for warning in report.warnings]
@@ -88,7 +88,3 @@ def _verdict(report: StageReport) -> str:
     retryable = sum(outcome.retryable for outcome in report.outcomes)
     again = f" {count(retryable, 'update')} may succeed when run again." if retryable else ""
     return f"**Not every stage holds what was asked for.**{again}"
-
-
-def _lower(what: str) -> str:
-    return what[:1].lower() + what[1:]

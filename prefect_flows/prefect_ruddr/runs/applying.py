@@ -77,8 +77,7 @@ class Applying:
         self._listed = listed
         self._ledger = ledger
         self._stop = stop
-        changes = (*order.free, *order.chained, *(change for swap in order.swaps for change in swap))
-        self._planned = {change.stage_id: change for change in changes}
+        self._planned = {change.stage_id: change for change in order.all()}
         self._done: SimpleQueue[tuple[StageChange, _Future]] = SimpleQueue()
         self._under_way: dict[UUID, StageChange] = {}
         self._written: dict[UUID, StageChange] = {}

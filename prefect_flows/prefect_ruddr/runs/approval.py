@@ -67,9 +67,7 @@ class Question:
         """Say so where more stages would change than may."""
         if self.most_changes is None or len(plan.changes) <= self.most_changes:
             return None
-        return (
-            f"{len(plan.changes)} stages would change, and most_changes is {self.most_changes}"
-        )
+        return f"{len(plan.changes)} stages would change, and most_changes is {self.most_changes}"
 
     def risks(self, change: StageChange) -> list[str]:
         """Say what is risky about a change."""
@@ -123,7 +121,7 @@ def _leave_the_pause() -> None:
 def _described(plan: StagePlan, question: Question) -> str:
     where = f" in workspace **{plan.workspace.name}**" if plan.workspace else ""
     lines = [
-        f"**Plan `{plan.digest}`** changes {count(len(plan.changes), "stage")}{where}.",
+        f"**Plan `{plan.digest}`** changes {count(len(plan.changes), 'stage')}{where}.",
         "The artifact `ruddr-stage-plan` of this run lists every field.",
         "",
     ]

@@ -63,7 +63,7 @@ class BulkFlow(Flow[P, R]):
             recorded["updates"] = f"<{len(updates)} updates>"
         return recorded
 
-    def with_options(self, **options: Any) -> BulkFlow[P, R]:
+    def with_options(self, **options: Any) -> "BulkFlow[P, R]":
         """Return a copy with other options, of the same kind."""
         copy = super().with_options(**options)
         # Flow makes a plain Flow of it.

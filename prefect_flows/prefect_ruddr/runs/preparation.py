@@ -16,7 +16,6 @@ from prefect_ruddr.runs.steps import read_stages
 from prefect_ruddr.sources.rows import OnInvalid
 from prefect_ruddr.stages.order import WriteOrder, write_order
 from prefect_ruddr.stages.outcome import Ledger, StageOutcome
-from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.plan import StageChange, StagePlan, plan_stage_updates, told_apart
 from prefect_ruddr.stages.stage import FieldName, Stage
 from prefect_ruddr.texts import listed
@@ -40,7 +39,7 @@ class Rules:
     """
 
     on_invalid: OnInvalid = "stop"
-    only_fields: tuple[FieldName, ...] | None = None
+    only_fields: Sequence[FieldName] | None = None
     swap_names: bool = False
 
 
@@ -54,7 +53,7 @@ class Prepared:
         listed: The ids of stages as Ruddr lists them, as far as they were read.
     """
 
-    plan: StagePlan = StagePlan(workspace=None, changes=())
+    plan: StagePlan = field(default_factory=lambda: StagePlan(workspace=None, changes=()))
     order: WriteOrder = field(default_factory=lambda: WriteOrder((), (), ()))
     listed: tuple[UUID, ...] = ()
 
@@ -80,14 +79,12 @@ class FromRows:
     Args:
         rows: Updates, stages, mappings with the names of either, or rows that have a place.
         rules: What the run may do.
-        pipelines: What pipelines are called.
     """
 
-    def __init__(self, rows: Sequence[Row], rules: Rules, pipelines: PipelineNames) -> None:
+    def __init__(self, rows: Sequence[Row], rules: Rules) -> None:
         self._rows = rows
         self._rules = rules
-        self._pipelines = pipelines
-        self._judged = intake((), pipelines)
+        self._judged = intake(())
 
     def lines(self) -> Iterable[StageOutcome]:
         """Return what each row comes to where nothing becomes of its stage, in order."""
@@ -95,7 +92,8 @@ class FromRows:
 
     def prepare(self, ruddr_credentials: RuddrCredentials, ledger: Ledger) -> Prepared:
         """Read what is live, record what needs no write, and return what does."""
-        self._judged = judged = intake(self._rows, self._pipelines)
+        pipelines = ruddr_credentials.pipeline_names
+        self._judged = judged = intake(self._rows, pipelines)
         self._refuse_other_fields()
         if not judged.by_name:
             self._stop_at_errors()
@@ -103,12 +101,12 @@ class FromRows:
         live = read_stages(ruddr_credentials, wanted) if wanted != [] else LiveStages({}, ())
         judged.compare(live.stages)
         self._stop_at_errors()
-        plan = plan_stage_updates(judged.updates, live.stages, None, self._pipelines)
+        plan = plan_stage_updates(judged.updates, live.stages, None, pipelines)
         order = write_order(plan.changes, live.stages)
         if order.swaps and not self._rules.swap_names:
             self._refuse_swaps(order)
             self._stop_at_errors()
-            plan = plan_stage_updates(judged.updates, live.stages, None, self._pipelines)
+            plan = plan_stage_updates(judged.updates, live.stages, None, pipelines)
             order = write_order(plan.changes, live.stages)
         ledger.settle(StageOutcome.unchanged(live.stages[each]) for each in plan.unchanged)
         if plan.changes:
@@ -137,7 +135,7 @@ class FromRows:
     def _refuse_swaps(self, order: WriteOrder) -> None:
         why = swap_errors(order)
         for row in self._judged.rows:
-            if row.stage_id in why:
+            if row.stage_id and row.stage_id in why:
                 row.errors.append(why[row.stage_id])
 
 
@@ -147,13 +145,11 @@ class FromChanges:
     Args:
         plan: The changes, and the workspace that they are for.
         rules: What the run may do.
-        pipelines: What pipelines are called.
     """
 
-    def __init__(self, plan: StagePlan, rules: Rules, pipelines: PipelineNames) -> None:
+    def __init__(self, plan: StagePlan, rules: Rules) -> None:
         self._plan = plan
         self._rules = rules
-        self._pipelines = pipelines
 
     def lines(self) -> Iterable[StageOutcome]:
         """Return what each change comes to where nothing becomes of its stage, in order."""
@@ -166,7 +162,7 @@ class FromChanges:
             return Prepared()
         require_workspace(ruddr_credentials, planned)
         live = read_stages(ruddr_credentials, [change.stage_id for change in planned.changes])
-        names = told_apart(live.stages.values(), self._pipelines)
+        names = told_apart(live.stages.values(), ruddr_credentials.pipeline_names)
         valid = []
         for change in planned.changes:
             stage = live.stages.get(change.stage_id)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
+from contextlib import suppress
 from uuid import UUID
 
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.utilities.urls import url_for
 from rich.console import Console
@@ -16,8 +20,22 @@ from prefect_ruddr.records.undoing import how_to_undo
 from prefect_ruddr.stages.outcome import StageReport
 from prefect_ruddr.stages.plan import StagePlan
 
+_GENERATED = re.compile("[a-z]+-[a-z]+")
+"""What the names look like that Prefect makes up, such as "fuzzy-cat"."""
+
 MOST_LOGGED = 50
 """How many stages of a plan the log shows; the artifact has all."""
+
+
+def name_run(what: str) -> None:
+    """Call this flow run what it does, where nobody has given it a name."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow is None:
+        return
+    if context.flow.flow_run_name is None and _GENERATED.fullmatch(context.flow_run.name):
+        # A name is no reason to fail.
+        with suppress(Exception), get_client(sync_client=True) as client:
+            client.update_flow_run(context.flow_run.id, name=what)
 
 
 def show_plan(plan: StagePlan, artifact: UUID) -> None:
@@ -59,7 +77,7 @@ def publish_report(
             undo = how_to_undo(report.flow_run_id, ruddr_credentials.block_name)
         publish_summary(report, what, undo)
     except Exception as error:  # noqa: BLE001  # what was written is written: the caller is told
-        logger.error("The outcomes are not shown in Prefect: %s", error)
+        logger.error("The outcomes are not shown in Prefect: %s", error)  # noqa: TRY400
         logger.info("%s", report.diff().plain)
     logger.info("%s", report.in_one_line())
     for warning in report.warnings:

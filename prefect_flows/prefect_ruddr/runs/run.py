@@ -12,10 +12,16 @@ from prefect_ruddr.records.plan_table import publish_plan
 from prefect_ruddr.runs.applying import Applying, require_workspace
 from prefect_ruddr.runs.approval import Question, refusal
 from prefect_ruddr.runs.preparation import NotWritten, Preparation, Prepared
-from prefect_ruddr.runs.reporting import publish_report, show_plan
+from prefect_ruddr.runs.reporting import name_run, publish_report, show_plan
 from prefect_ruddr.runs.stopping import Stop, Watch
 from prefect_ruddr.runs.turn import Turn
-from prefect_ruddr.stages.outcome import Ledger, Outcome, StageOutcome, StageReport, StageUpdatesFailed
+from prefect_ruddr.stages.outcome import (
+    Ledger,
+    Outcome,
+    StageOutcome,
+    StageReport,
+    StageUpdatesFailed,
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ def carry_out(
     Raises:
         StageUpdatesFailed: When not every update is in effect; its `report` is whole.
     """
+    name_run(f"dry run: {manner.what}" if manner.dry_run else manner.what)
     run = _Run(ruddr_credentials, preparation, manner)
     trouble: BaseException | None = None
     with alive(current_flow_run_id()), Watch(run.stop):

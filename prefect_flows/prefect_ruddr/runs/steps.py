@@ -166,20 +166,26 @@ def step_ended(change: StageChange, future: PrefectFuture[int | StageOutcome]) -
         why = f"its worker was lost, it may have been carried out: {error}"
         lost = StageOutcome.of(change, "failed", why)
         return Ended(lost.model_copy(update={"retryable": True, "written": None}), error)
-    if isinstance(result, int):
-        return Ended(StageOutcome.updated(change, attempts=result))
-    if isinstance(result, StageOutcome):
-        return Ended(result)
-    if isinstance(result, StageEdited):
-        edited = StageOutcome.of(change, "conflict", str(result))
-        return Ended(edited.model_copy(update={"written": None} if result.in_doubt else {}))
-    if isinstance(result, RunStopped):
-        return Ended(StageOutcome.of(change, "not_attempted", str(result)))
-    if isinstance(result, ValueNotKept):
-        kept = StageOutcome.failure(change, result)
-        return Ended(kept.model_copy(update={"attempts": 1, "written": True}))
-    if isinstance(result, BaseException):
-        return Ended(StageOutcome.failure(change, result), result)
+    raised = result if isinstance(result, BaseException) else None
+    return Ended(_outcome_of(change, result), raised)
+
+
+def _outcome_of(change: StageChange, result: object) -> StageOutcome:
+    match result:
+        case int():
+            return StageOutcome.updated(change, attempts=result)
+        case StageOutcome():
+            return result
+        case StageEdited():
+            edited = StageOutcome.of(change, "conflict", str(result))
+            return edited.model_copy(update={"written": None if result.in_doubt else False})
+        case RunStopped():
+            return StageOutcome.of(change, "not_attempted", str(result))
+        case ValueNotKept():
+            failed = StageOutcome.failure(change, result)
+            return failed.model_copy(update={"attempts": 1, "written": True})
+        case BaseException():
+            return StageOutcome.failure(change, result)
     raise TypeError(f"a step returned {result!r}")
 
 

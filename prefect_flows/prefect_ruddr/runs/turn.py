@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from functools import partial
 
 from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
@@ -44,10 +45,12 @@ class Turn:
             return False
         self._waited = False
         try:
-            self._held.enter_context(locked(f"writing-{workspace.id}", lambda: self._wait(workspace)))
+            lock = locked(f"writing-{workspace.id}", partial(self._wait, workspace))
+            self._held.enter_context(lock)
         except OSError as error:
             get_run_logger().warning(
-                "Other runs on this machine may write at the same time, as there is no lock: %s", error
+                "There is no lock, so other runs on this machine may write at the same time: %s",
+                error,
             )
         if self._limit:
             self._held.enter_context(concurrency(self._limit, occupy=1))

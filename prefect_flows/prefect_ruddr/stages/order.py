@@ -32,6 +32,13 @@ class WriteOrder:
     chained: tuple[StageChange, ...]
     swaps: tuple[tuple[StageChange, ...], ...]
 
+    def all(self) -> Iterator[StageChange]:
+        """Yield every change once."""
+        yield from self.free
+        yield from self.chained
+        for swap in self.swaps:
+            yield from swap
+
 
 def write_order(changes: Iterable[StageChange], live: Mapping[UUID, Stage]) -> WriteOrder:
     """Find which changes have to be written after which.
@@ -49,7 +56,8 @@ def write_order(changes: Iterable[StageChange], live: Mapping[UUID, Stage]) -> W
         for stage_id in cycle:
             del waits_for[stage_id]
     swapped = {change.stage_id for swap in swaps for change in swap}
-    chained = [each for each in TopologicalSorter(waits_for).static_order() if each not in swapped]
+    sorted_ids = TopologicalSorter(waits_for).static_order()
+    chained = dict.fromkeys(each for each in sorted_ids if each not in swapped)
     return WriteOrder(
         free=tuple(by_id[each] for each in by_id if each not in swapped and each not in chained),
         chained=tuple(by_id[each] for each in chained),

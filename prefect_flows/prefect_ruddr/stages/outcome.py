@@ -92,6 +92,11 @@ class StageOutcome(BaseModel):
         )
 
     @classmethod
+    def unchanged(cls, stage: Stage) -> Self:
+        """Return the outcome of an update whose stage held everything already."""
+        return cls(outcome="unchanged", stage_id=stage.id, stage_name=stage.name)
+
+    @classmethod
     def updated(cls, change: StageChange, *, attempts: int, error: str | None = None) -> Self:
         """Return the outcome of a change that was written."""
         return cls.of(change, "updated", error).model_copy(

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,6 +29,10 @@ Comparison: TypeAlias = Literal["still valid", "already applied", "conflict"]
 
 RISKY_PROBABILITY_CHANGE = 0.2
 """By how much a win probability may move before that is risky, where nobody says otherwise."""
+
+
+SHORT = 8
+"""How many characters of a pipeline's id a person is shown where they tell it from the others."""
 
 
 class FieldChange(BaseModel):
@@ -98,8 +102,9 @@ class StageChange(BaseModel):
         """
         if self.after.get("opportunity_pipeline_id", "known") is None:
             return "its earlier pipeline is not known: Ruddr had left it out"
+        update: dict[str, Any] = {"id": self.stage_id} | dict[str, Any](**self.after)
         try:
-            parse_stage_update({"id": self.stage_id, **self.after})
+            parse_stage_update(update)
         except InvalidStageUpdates as error:
             return "; ".join(error.errors)
         return None
@@ -262,7 +267,7 @@ def plan_stage_updates(
     """
     changes: list[StageChange] = []
     unchanged: list[UUID] = []
-    told_apart = told_apart(live.values(), pipelines or PipelineNames())
+    apart = told_apart(live.values(), pipelines or PipelineNames())
     for update in updates:
         stage = live[update.id]
         fields = tuple(
@@ -275,7 +280,7 @@ def plan_stage_updates(
                 StageChange(
                     stage_id=stage.id,
                     stage_name=stage.name,
-                    pipeline=told_apart.get(stage.id),
+                    pipeline=apart.get(stage.id),
                     fields=fields,
                 )
             )
@@ -306,9 +311,9 @@ def merged(plans: Iterable[StagePlan]) -> StagePlan:
                 fields[field.field] = field.model_copy(update={"before": before})
             stages[change.stage_id] = first.model_copy(update={"fields": tuple(fields.values())})
     kept = [
-        change.model_copy(update={"fields": fields})
+        change.model_copy(update={"fields": in_effect})
         for change in stages.values()
-        if (fields := _in_effect(change.fields))
+        if (in_effect := _in_effect(change.fields))
     ]
     return StagePlan(
         # A plan without changes does not know its workspace.
@@ -325,20 +330,36 @@ def labelled(stage_name: str, pipeline: str | None) -> str:
 
 def told_apart(stages: Iterable[Stage], pipelines: PipelineNames) -> dict[UUID, str]:
     """Return the pipeline of each stage that has a name for it or shares its own with another."""
+    listed = list(stages)
+    called = {
+        pipeline: pipelines.name_of(pipeline)
+        if pipeline in pipelines.ids.values()
+        else f"pipeline {short}"
+        for pipeline, short in _shortened({stage.opportunity_pipeline_id for stage in listed})
+    }
     same: dict[str, list[Stage]] = defaultdict(list)
-    for stage in stages:
+    for stage in listed:
         same[stage.name].append(stage)
     told: dict[UUID, str] = {}
     for named in same.values():
         known = Counter(stage.opportunity_pipeline_id for stage in named)
         for stage in named:
             pipeline = stage.opportunity_pipeline_id
-            called = pipelines.name_of(pipeline) if pipeline else None
-            if pipeline and known[pipeline] == 1 and (called or len(named) > 1):
-                told[stage.id] = called or f"pipeline {pipeline}"
+            if pipeline and known[pipeline] == 1:
+                if len(named) > 1 or pipeline in pipelines.ids.values():
+                    told[stage.id] = called[pipeline]
             elif len(named) > 1:
                 told[stage.id] = f"id {stage.id}"
     return told
+
+
+def _shortened(ids: Iterable[UUID | None]) -> Iterator[tuple[UUID, str]]:
+    """Yield each id with its first characters, or with all where those are not its alone."""
+    known = [each for each in ids if each is not None]
+    shared = Counter(str(each)[:SHORT] for each in known)
+    for each in known:
+        short = str(each)[:SHORT]
+        yield each, short if shared[short] == 1 else str(each)
 
 
 def _in_effect(fields: Iterable[FieldChange]) -> tuple[FieldChange, ...]:

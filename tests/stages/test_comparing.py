@@ -1,4 +1,4 @@
-"""Where a change stands against what a stage holds now, and what is risky about it."""
+"""A change compared with what a stage holds now, and what is risky about it."""
 
 from __future__ import annotations
 
@@ -55,51 +55,51 @@ def test_equal_values_are_no_change(live: dict[str, Any], update: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("live", "standing"),
+    ("live", "compared"),
     [
-        pytest.param({}, "due", id="as planned"),
-        pytest.param({"probability": 0.8, "name": "Terms"}, "unchanged", id="already there"),
+        pytest.param({}, "still valid", id="as planned"),
+        pytest.param({"probability": 0.8, "name": "Terms"}, "already applied", id="already there"),
         pytest.param({"probability": 0.5}, "conflict", id="another value"),
         pytest.param({"probability": 0.8}, "conflict", id="half of it there"),
-        pytest.param({"description": None}, "due", id="another field edited"),
+        pytest.param({"description": None}, "still valid", id="another field edited"),
     ],
 )
-def test_a_change_is_held_against_what_is_live(live: dict[str, Any], standing: str) -> None:
-    """It is due as long as the stage holds what the plan saw, in the fields it changes."""
+def test_a_change_is_held_against_what_is_live(live: dict[str, Any], compared: str) -> None:
+    """It is still valid as long as the stage holds what the plan saw, in the fields it changes."""
     planned = change(probability=0.8, name="Terms")
-    assert planned.standing(now(**live)) == standing
+    assert planned.compared_with(now(**live)) == compared
 
 
 @pytest.mark.parametrize(
-    ("planned_on", "live", "standing"),
+    ("planned_on", "live", "compared"),
     [
-        pytest.param(None, OLD_PIPELINE, "due", id="left out at planning"),
-        pytest.param(None, NEW_PIPELINE, "unchanged", id="left out at planning, there now"),
-        pytest.param(OLD_PIPELINE, None, "due", id="left out now"),
-        pytest.param(None, None, "due", id="left out both times"),
+        pytest.param(None, OLD_PIPELINE, "still valid", id="left out at planning"),
+        pytest.param(None, NEW_PIPELINE, "already applied", id="left out at planning, there now"),
+        pytest.param(OLD_PIPELINE, None, "still valid", id="left out now"),
+        pytest.param(None, None, "still valid", id="left out both times"),
     ],
 )
 def test_a_pipeline_that_is_left_out_is_no_conflict(
-    planned_on: UUID | None, live: UUID | None, standing: str
+    planned_on: UUID | None, live: UUID | None, compared: str
 ) -> None:
     """An answer without a pipeline speaks neither for nor against a move."""
     planned = change(now(opportunity_pipeline_id=planned_on), opportunity_pipeline_id=NEW_PIPELINE)
-    assert planned.standing(now(opportunity_pipeline_id=live)) == standing
+    assert planned.compared_with(now(opportunity_pipeline_id=live)) == compared
 
 
 def test_an_unknown_pipeline_does_not_hide_a_conflict() -> None:
     """The other fields of the change still count."""
     planned = change(probability=0.8, opportunity_pipeline_id=NEW_PIPELINE)
-    assert planned.standing(now(probability=0.5, opportunity_pipeline_id=None)) == "conflict"
+    assert planned.compared_with(now(probability=0.5, opportunity_pipeline_id=None)) == "conflict"
 
 
-def test_a_move_from_an_unknown_pipeline_cannot_be_taken_back() -> None:
+def test_a_move_from_an_unknown_pipeline_cannot_be_undone() -> None:
     """There is nothing to write back, and nobody is told that it has been done."""
     back = change(
         now(opportunity_pipeline_id=None), opportunity_pipeline_id=NEW_PIPELINE
     ).inverted()
-    assert not back.is_writable
-    assert back.standing(now(opportunity_pipeline_id=None)) != "unchanged"
+    assert back.unwritable()
+    assert back.compared_with(now(opportunity_pipeline_id=None)) != "already applied"
     with pytest.raises(ValidationError, match="only description can be cleared"):
         back.update()
 
