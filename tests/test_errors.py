@@ -13,9 +13,11 @@ from uuid import UUID
 import cloudpickle  # type: ignore[import-untyped]
 import pytest
 
+import prefect_ruddr
 from prefect_ruddr import errors
 from prefect_ruddr.api import answers
 from prefect_ruddr.errors import InvalidStageUpdates, RuddrError, RuddrRequestError
+from prefect_ruddr.stages.outcome import StageUpdatesFailed
 from prefect_ruddr.texts import LONGEST_TEXT
 
 ID = UUID("a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19")
@@ -39,7 +41,7 @@ def tree(
     """Walk over the classes that this package defines, each with its depth."""
     yield depth, root
     for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__ in {errors.__name__, StageUpdatesFailed.__module__}:
             yield from tree(child, depth + 1)
 
 
@@ -77,6 +79,7 @@ def test_the_drawing_is_the_tree() -> None:
     """The docstring a reader meets first names every class, in its place."""
     drawn = [(len(line["indent"]) // 4 + bool("──" in line[0]), line["name"]) for line in drawing()]
     assert drawn[0] == (0, "RuddrError")
+    assert {name for _, name in drawn} <= set(prefect_ruddr.__all__)
     assert sorted(drawn) == sorted((depth, kind.__name__) for depth, kind in tree())
 
 
@@ -86,7 +89,7 @@ def test_the_drawing_names_the_right_parents() -> None:
     for line in drawing():
         depth = len(line["indent"]) // 4 + bool("──" in line[0])
         path[depth:] = [line["name"]]
-        kind = getattr(errors, line["name"])
+        kind = getattr(prefect_ruddr, line["name"])
         named = [*path[-2:-1], *([line["also"]] if line["also"] else [])]
         assert [base.__name__ for base in kind.__bases__] == (named or ["Exception"])
 

@@ -16,6 +16,8 @@ from .errors import (
     PlanNotFound,
     RuddrError,
     RuddrRequestError,
+    RunNotEnded,
+    RunStopped,
     ServerError,
     SourceUnreadable,
     StageConflict,
@@ -30,6 +32,7 @@ from .errors import (
 )
 from .flows import (
     apply_stage_file,
+    apply_stage_plan,
     apply_stage_updates,
     undo_stage_updates,
     update_opportunity_stage_flow,
@@ -71,6 +74,8 @@ __all__ = [
     "RuddrCredentials",
     "RuddrError",
     "RuddrRequestError",
+    "RunNotEnded",
+    "RunStopped",
     "ServerError",
     "SourceRow",
     "SourceUnreadable",
@@ -97,6 +102,7 @@ __all__ = [
     "aget_opportunity_stage",
     "alist_opportunity_stages",
     "apply_stage_file",
+    "apply_stage_plan",
     "apply_stage_updates",
     "aupdate_opportunity_stage",
     "get_opportunity_stage",

@@ -1,140 +1,290 @@
-"""A stage that somebody edits between plan and write is not overwritten."""
+"""What somebody edits while a run goes on is never overwritten unseen."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
-from prefect import flow
+from pydantic import SecretStr
 
-from prefect_ruddr import (
-    RuddrCredentials,
-    StageOutcome,
-    StageUpdate,
-    Workspace,
-    WorkspaceMismatch,
-    apply_stage_updates,
-    plan_stage_updates,
-)
-from prefect_ruddr.runs import applying
+from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
+from prefect_ruddr.machine import locked
+from prefect_ruddr.runs import steps
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
-from prefect_ruddr.stages.plan import StagePlan
 
 from .conftest import OnRequest
-from .records import methods, patches, run
+from .records import eventually, logs, methods, patches, run
 from .updates import updates_of
 
-OTHER_WORKSPACE = Workspace(id="0d0f9f5e-2c1b-4bb0-9f0b-6f5a8a7f1c22", name="Acme Labs")
+EDITED = "A colleague was here."
+
+Moment = Callable[[RecordedRequest], bool]
 
 
 @pytest.fixture
-def old_plans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every plan is older than plans may be, as if more than a minute had gone by."""
-    monkeypatch.setattr(applying, "FRESH_SECONDS", -1.0)
+def large() -> Iterator[Sandbox]:
+    """A workspace of more stages than are written after one reading."""
+    with Sandbox(stages=120, rate=None) as sandbox:
+        yield sandbox
 
 
-def after_the_plan(
-    on_request: OnRequest, sandbox: Sandbox, edits: dict[str, dict[str, Any]]
-) -> None:
-    """Edit stages, by id, when the workspace is asked for the second time: to read again."""
-    asked = []
-
-    def edit(request: RecordedRequest) -> None:
-        if request.path.endswith("/workspace"):
-            asked.append(request)
-            if len(asked) == 2:
-                for stage_id, fields in edits.items():
-                    sandbox.edit(stage_id, **fields)
-
-    on_request(edit)
-
-
-@pytest.mark.usefixtures("old_plans")
-def test_an_edited_stage_is_a_conflict_and_is_not_written(
-    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
-) -> None:
-    """Live equal to after is unchanged, live unlike before is a conflict, the rest is written."""
-    same, edited, done, elsewhere = (stage["id"] for stage in sandbox.stages[:4])
-    after_the_plan(
-        on_request,
-        sandbox,
-        {
-            edited: {"probability": 0.11},
-            done: {"probability": 0.37},
-            elsewhere: {"description": "Edited."},
-        },
+def key_to(sandbox: Sandbox) -> RuddrCredentials:
+    """Return the key to a sandbox that the test has made itself."""
+    return RuddrCredentials(
+        api_key=SecretStr(sandbox.api_key),
+        base_url=sandbox.base_url,
+        requests_per_second=1000,
+        burst=1000,
     )
-    updates = [{"id": i, "probability": 0.37} for i in (same, edited, done, elsewhere)]
 
-    ended = run(apply_stage_updates, ruddr_credentials, updates)
+
+def edit_at(
+    on_request: OnRequest, moment: Moment, edit: Callable[[RecordedRequest], object]
+) -> None:
+    """Do something once, when the first request arrives of which the moment is true."""
+    done = threading.Event()
+
+    def look(request: RecordedRequest) -> None:
+        if moment(request) and not done.is_set():
+            done.set()
+            edit(request)
+
+    on_request(look)
+
+
+def the_workspace_is_read(request: RecordedRequest) -> bool:
+    """The last request before the plan is published."""
+    return request.path.endswith("/workspace")
+
+
+def a_stage_is_written(request: RecordedRequest) -> bool:
+    """The first PATCH."""
+    return request.method == "PATCH"
+
+
+def about(request: RecordedRequest) -> str:
+    """Return the stage that a request is about."""
+    return request.path.rsplit("/", 1)[1]
+
+
+def test_an_edit_after_the_plan_is_a_conflict_and_stays(
+    large: Sandbox, on_request: OnRequest
+) -> None:
+    """All of them, wherever in the list: live unlike before is not written."""
+    edited = [stage["id"] for stage in large.stages[::10]]
+    edit_at(
+        on_request,
+        the_workspace_is_read,
+        lambda _: [large.edit(stage_id, description=EDITED) for stage_id in edited],
+    )
+    updates = updates_of(large)
+
+    ended = run(apply_stage_updates, key_to(large), updates)
 
     assert ended.state.is_failed()
-    assert ended.outcomes == ["updated", "conflict", "unchanged", "updated"]
-    assert sorted(stage_id for stage_id, _ in patches(sandbox)) == sorted([same, elsewhere])
-    assert sandbox.stage(edited)["probability"] == 0.11
-    said = ended.report.outcomes[1].error or ""
-    assert said.endswith("was changed since it was planned, not written: probability is 0.11 now")
-    assert not ended.report.outcomes[1].retryable
+    said = {str(o.stage_id): o for o in ended.report.outcomes}
+    assert {key for key, o in said.items() if o.outcome == "conflict"} == set(edited)
+    assert ended.report.counts["updated"] == len(updates) - len(edited)
+    assert all(large.stage(stage_id)["description"] == EDITED for stage_id in edited)
+    assert not {stage_id for stage_id, _ in patches(large)} & set(edited)
+    assert (said[edited[0]].error or "").endswith(
+        f"was changed since it was planned, not written: description is {EDITED!r} now"
+    )
+    assert not said[edited[0]].retryable
 
 
-@pytest.mark.usefixtures("old_plans")
-def test_an_old_plan_is_read_again_once(
-    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+def test_an_edit_while_others_are_written_is_a_conflict_too(
+    large: Sandbox, on_request: OnRequest
 ) -> None:
-    """One page and the workspace before planning, the same before writing: not once per stage."""
-    ended = run(apply_stage_updates, ruddr_credentials, updates_of(sandbox))
-    assert ended.state.is_completed()
-    assert methods(sandbox) == {"GET": 4, "PATCH": 18}
+    """Each part of the list is read again just before its stages are written."""
+    last = large.stages[-1]["id"]
+    edit_at(on_request, a_stage_is_written, lambda _: large.edit(last, description=EDITED))
+
+    ended = run(apply_stage_updates, key_to(large), updates_of(large))
+
+    assert ended.outcomes == ["updated"] * 119 + ["conflict"]
+    assert large.stage(last)["description"] == EDITED
 
 
-def test_a_fresh_plan_is_not_read_again(
-    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
-) -> None:
-    """What was read a moment ago is good enough."""
-    run(apply_stage_updates, ruddr_credentials, updates_of(sandbox))
-    assert methods(sandbox) == {"GET": 2, "PATCH": 18}
-
-
-@pytest.mark.usefixtures("old_plans")
-def test_a_stage_that_is_gone_at_the_second_reading_fails(
+def test_what_somebody_has_done_already_is_not_done_again(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
 ) -> None:
-    """Its outcome says so; the other stages are written."""
-    first, second = (stage["id"] for stage in sandbox.stages[:2])
+    """Live equal to after is unchanged; an edit of another field is no conflict."""
+    done, elsewhere = (stage["id"] for stage in sandbox.stages[:2])
 
-    def hide(request: RecordedRequest) -> None:
-        if request.path.endswith("/workspace"):
-            sandbox.fail_next(2, status=404, path=first)
+    def edit(_: RecordedRequest) -> None:
+        sandbox.edit(done, probability=0.37)
+        sandbox.edit(elsewhere, description=EDITED)
 
-    on_request(hide)
-    updates = [{"id": i, "probability": 0.37} for i in (first, second)]
-    sandbox.clear_requests()
+    edit_at(on_request, the_workspace_is_read, edit)
+    updates = [{"id": stage_id, "probability": 0.37} for stage_id in (done, elsewhere)]
     ended = run(apply_stage_updates, ruddr_credentials, updates)
-    assert ended.outcomes[1] == "updated"
-    assert ended.outcomes[0] == "failed"
-    assert "HTTP 404" in (ended.report.outcomes[0].error or "")
+    assert ended.outcomes == ["unchanged", "updated"]
+    assert patches(sandbox) == [(elsewhere, {"probability": 0.37})]
 
 
-def test_a_plan_for_another_workspace_is_refused_before_any_write(
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"drop": True}, id="its answer is lost"),
+        pytest.param({"drop": True, "carried_out": True}, id="its answer is lost, and it is done"),
+        pytest.param({"status": 503}, id="503"),
+        pytest.param({"status": 429}, id="429"),
+    ],
+)
+def test_an_edit_between_an_attempt_and_the_next_is_a_conflict(
+    sandbox: Sandbox,
+    ruddr_credentials: RuddrCredentials,
+    on_request: OnRequest,
+    fault: dict[str, Any],
+) -> None:
+    """The stage is read before the second PATCH, which is then not sent."""
+    stage_id = sandbox.stages[0]["id"]
+    sandbox.fail_next(method="PATCH", **fault)
+    sent = threading.Event()
+    edit_at(
+        on_request,
+        lambda request: sent.is_set() and about(request) == stage_id,
+        lambda _: sandbox.edit(stage_id, description=EDITED),
+    )
+    edit_at(on_request, a_stage_is_written, lambda _: sent.set())
+
+    (outcome,) = run(apply_stage_updates, ruddr_credentials, updates_of(sandbox, 1)).report.outcomes
+
+    assert outcome.outcome == "conflict"
+    assert sandbox.stage(stage_id)["description"] == EDITED
+    assert len(patches(sandbox)) == 1
+    assert outcome.written is (None if "drop" in fault or fault["status"] == 503 else False)
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_a_write_whose_answer_was_lost_is_not_sent_again(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
-    """The key is asked whose it is, and that is all."""
-    stage = ruddr_credentials.get_client().list_stages()[0]
-    update = StageUpdate(id=stage.id, probability=0.37)
-    plan = plan_stage_updates([update], {stage.id: stage}, OTHER_WORKSPACE)
-    sandbox.clear_requests()
+    """It was carried out, as reading the stage shows: that spares the second PATCH."""
+    sandbox.fail_next(method="PATCH", drop=True, carried_out=True)
+    (outcome,) = run(apply_stage_updates, ruddr_credentials, updates_of(sandbox, 1)).report.outcomes
+    assert (outcome.outcome, outcome.attempts, outcome.written) == ("updated", 1, True)
+    assert len(patches(sandbox)) == 1
+    assert (outcome.error or "").endswith("read back: it had been carried out")
 
-    ended = run(apply_that_plan, ruddr_credentials, plan)
 
-    assert isinstance(ended.result, WorkspaceMismatch)
-    assert str(ended.result) == (
-        f"the plan is for workspace Acme Labs ({OTHER_WORKSPACE.id}), but the key belongs to"
-        f" Acme Consulting ({sandbox.workspace['id']}): give that workspace's credentials"
+def test_the_report_tells_what_is_so_at_the_end(large: Sandbox, on_request: OnRequest) -> None:
+    """A stage that somebody edits after it was written is a conflict that names both values."""
+    first, last = large.stages[0]["id"], large.stages[-1]["id"]
+    edit_at(
+        on_request,
+        lambda request: request.method == "PATCH" and about(request) == last,
+        lambda _: large.edit(first, description=EDITED),
     )
-    assert methods(sandbox) == {"GET": 1}
+    wanted = updates_of(large)[0]["description"]
+
+    ended = run(apply_stage_updates, key_to(large), updates_of(large))
+
+    outcome = ended.report.outcomes[0]
+    assert outcome.outcome == "conflict"
+    assert outcome.written
+    assert outcome.error == (
+        f"written, but somebody has changed it since: description is {EDITED!r}, not {wanted!r}"
+    )
+    assert ended.report.counts["updated"] == 119
+    sandbox_before_undo = large.stage(first)["description"]
+    undo = run(undo_stage_updates, key_to(large), ended.flow_run_id)
+    assert undo.report.counts["conflict"] == 1
+    assert large.stage(first)["description"] == sandbox_before_undo == EDITED
 
 
-@flow
-def apply_that_plan(ruddr_credentials: RuddrCredentials, plan: StagePlan) -> list[StageOutcome]:
-    """Apply a plan that was made elsewhere."""
-    return list(apply_plan(ruddr_credentials, plan, reread=True).values())
+def test_where_the_end_cannot_be_read_the_report_says_so(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
+) -> None:
+    """What Ruddr confirmed is still updated."""
+    edit_at(
+        on_request,
+        a_stage_is_written,
+        lambda _: sandbox.fail_next(method="GET", status=423),
+    )
+    ended = run(apply_stage_updates, ruddr_credentials, updates_of(sandbox))
+    assert ended.report.counts["updated"] == 18
+    (warning,) = ended.report.warnings
+    assert warning.startswith("The stages could not be read once more after the last was written")
+
+
+def test_an_edit_during_an_undo_stays(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
+) -> None:
+    """An undo reads each stage again before it writes it, as an apply does."""
+    first = run(apply_stage_updates, ruddr_credentials, updates_of(sandbox))
+    stage_id = sandbox.stages[3]["id"]
+    edit_at(
+        on_request,
+        lambda request: "limit=" in request.path,
+        lambda _: sandbox.edit(stage_id, description=EDITED),
+    )
+    undo = run(undo_stage_updates, ruddr_credentials, first.flow_run_id)
+    assert undo.report.counts["conflict"] == 1
+    assert sandbox.stage(stage_id)["description"] == EDITED
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_a_reading_that_has_grown_old_is_made_again(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a stage waits long for its turn, it is read once more by itself."""
+    monkeypatch.setattr(steps, "OLD_SECONDS", -1.0)
+    run(apply_stage_updates, ruddr_credentials, updates_of(sandbox, 3))
+    assert methods(sandbox) == {"GET": 1 + 1 + 1 + 3 + 1, "PATCH": 3}
+
+
+def test_looking_costs_three_in_a_hundred_requests() -> None:
+    """200 stages: two pages for the plan and whose key it is, four before writing, two after."""
+    with Sandbox(stages=200, rate=None) as sandbox:
+        run(apply_stage_updates, key_to(sandbox), updates_of(sandbox))
+        assert methods(sandbox) == {"GET": 2 + 1 + 4 + 2, "PATCH": 200}
+
+
+def test_two_runs_do_not_write_to_one_workspace_at_the_same_time(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
+) -> None:
+    """The second waits, says so in its log, and plans on what the first has left."""
+    with ThreadPoolExecutor() as threads:
+        second: list[Any] = []
+
+        def start(_: RecordedRequest) -> None:
+            wanted = [{"id": stage["id"], "description": "Second."} for stage in sandbox.stages]
+            started = threads.submit(
+                copy_context().run, run, apply_stage_updates, ruddr_credentials, wanted
+            )
+            second.append(started)
+
+        edit_at(on_request, a_stage_is_written, start)
+        first = run(apply_stage_updates, ruddr_credentials, updates_of(sandbox))
+        ended = second[0].result(timeout=120)
+
+    assert first.outcomes == ["updated"] * 18
+    assert ended.outcomes == ["updated"] * 18
+    assert {stage["description"] for stage in sandbox.stages} == {"Second."}
+    bodies = [body["description"] for _, body in patches(sandbox)]
+    assert bodies[18:] == ["Second."] * 18
+    waited = eventually(
+        lambda: [
+            line for line in logs(ended.flow_run_id) if "waiting for its end" in line["message"]
+        ],
+        lambda found: found,
+    )
+    assert len(waited) == 1
+
+
+def test_a_run_that_may_overlap_waits_for_nobody(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+) -> None:
+    """The caller says so, and takes it on that the other run may win."""
+    with locked(f"writing-{sandbox.workspace['id']}"):
+        ended = run(
+            apply_stage_updates, ruddr_credentials, updates_of(sandbox, 1), allow_overlap=True
+        )
+    assert ended.outcomes == ["updated"]
