@@ -39,7 +39,7 @@ from .flows import (
 )
 from .sources.rows import SourceRow
 from .sources.tables import stage_rows
-from .stages.outcome import Outcome, StageOutcome, StageReport, StageUpdatesFailed
+from .stages.outcome import Outcome, RunNotRecorded, StageOutcome, StageReport, StageUpdatesFailed
 from .stages.plan import FieldChange, StageChange, StagePlan, plan_stage_updates
 from .stages.stage import Stage, StageStatus, Workspace
 from .stages.update import StageUpdate, StageUpdateLike
@@ -75,6 +75,7 @@ __all__ = [
     "RuddrError",
     "RuddrRequestError",
     "RunNotEnded",
+    "RunNotRecorded",
     "RunStopped",
     "ServerError",
     "SourceRow",

@@ -6,6 +6,7 @@ RuddrError
 ├── SourceUnreadable                      a file of updates that cannot be read
 ├── InvalidCredentials                    the key or the URL cannot be right; nothing was sent
 ├── StageUpdatesFailed                    a run in which not every update is in effect
+│   └── RunNotRecorded                    a run whose end Prefect could not record
 ├── StageEdited                           somebody changed the stage since; not written
 ├── ValueNotKept                          Ruddr confirmed, but holds another value
 ├── RunStopped                            the run ended before this stage's turn; not written

@@ -11,8 +11,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
+from prefect_ruddr.errors import RuddrError
 from prefect_ruddr.runs.applying import CONCURRENCY
 from prefect_ruddr.runs.intake import Row
+from prefect_ruddr.runs.recording import not_recorded, recorded_or_not
 from prefect_ruddr.stages.outcome import StageReport
 from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike
 
@@ -62,6 +64,20 @@ class BulkFlow(Flow[P, R]):
         if isinstance(updates, list) and len(json.dumps(updates, default=str)) > MOST_RECORDED:
             recorded["updates"] = f"<{len(updates)} updates>"
         return recorded
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run the flow; where Prefect cannot record how it ended, the report still arrives.
+
+        Raises:
+            RunNotRecorded: When Prefect is gone at the end of the run.
+        """
+        with recorded_or_not() as record:
+            try:
+                return super().__call__(*args, **kwargs)
+            except Exception as error:
+                if record.report is None or isinstance(error, RuddrError):
+                    raise
+                raise not_recorded(record.report, error) from None
 
     def with_options(self, **options: Any) -> "BulkFlow[P, R]":
         """Return a copy with other options, of the same kind."""

@@ -17,6 +17,7 @@ from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.records.outcome_table import publish_outcomes
 from prefect_ruddr.records.summary import publish_summary
 from prefect_ruddr.records.undoing import how_to_undo
+from prefect_ruddr.runs.recording import few_retries, note_missing
 from prefect_ruddr.stages.outcome import StageReport
 from prefect_ruddr.stages.plan import StagePlan
 
@@ -71,14 +72,16 @@ def publish_report(
     logger = get_run_logger()
     written = any(outcome.written is not False for outcome in report.outcomes)
     try:
-        publish_outcomes(report, plan)
-        undo = None
-        if written and report.flow_run_id:
-            undo = how_to_undo(report.flow_run_id, ruddr_credentials.block_name)
-        publish_summary(report, what, undo)
+        with few_retries():
+            publish_outcomes(report, plan)
+            undo = None
+            if written and report.flow_run_id:
+                undo = how_to_undo(report.flow_run_id, ruddr_credentials.block_name)
+            publish_summary(report, what, undo)
     except Exception as error:  # noqa: BLE001  # what was written is written: the caller is told
         logger.error("The outcomes are not shown in Prefect: %s", error)  # noqa: TRY400
         logger.info("%s", report.diff().plain)
+        note_missing(report)
     logger.info("%s", report.in_one_line())
     for warning in report.warnings:
         logger.warning("%s", warning)

@@ -254,6 +254,10 @@ class StageUpdatesFailed(RuddrError):
         return (type(self), (*self.args, self.report))
 
 
+class RunNotRecorded(StageUpdatesFailed):
+    """A run whose end Prefect could not record; `report` says what is in effect."""
+
+
 class Ledger:
     """What became of the stages of a run so far, by stage."""
 

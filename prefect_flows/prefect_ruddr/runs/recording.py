@@ -1,0 +1,70 @@
+"""Gets a report to its caller where Prefect is gone, and soon."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from prefect_ruddr.stages.outcome import RunNotRecorded, StageReport
+
+MOST_RETRIES = 1
+"""How often a call of Prefect's API is tried again at the end of a run: for 2 s, and not for the 62 s
+that Prefect's five retries take."""
+
+
+class Record:
+    """Whether Prefect could record a run.
+
+    Attributes:
+        report: The report that could not be published; None as long as all is well.
+    """
+
+    def __init__(self) -> None:
+        self.report: StageReport | None = None
+        self._settings = ExitStack()
+
+    def is_missing(self, report: StageReport) -> None:
+        """Note that Prefect did not take a report, and do not wait long for it from here on."""
+        self.report = report
+        self._settings.enter_context(few_retries())
+
+    def close(self) -> None:
+        """Wait for Prefect's API as before."""
+        self._settings.close()
+
+
+_RECORD: ContextVar[Record] = ContextVar("ruddr_record")
+
+
+@contextmanager
+def recorded_or_not() -> Iterator[Record]:
+    """Yield what becomes known of the record of the run inside."""
+    record = Record()
+    token = _RECORD.set(record)
+    try:
+        yield record
+    finally:
+        record.close()
+        _RECORD.reset(token)
+
+
+def note_missing(report: StageReport) -> None:
+    """Note, inside a run, that Prefect did not take its report."""
+    if record := _RECORD.get(None):
+        record.is_missing(report)
+
+
+@contextmanager
+def few_retries() -> Iterator[None]:
+    """Call Prefect's API without its long waits."""
+    with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: MOST_RETRIES}):
+        yield
+
+
+def not_recorded(report: StageReport, error: Exception) -> RunNotRecorded:
+    """Return the error for a run whose end Prefect could not record."""
+    why = " ".join(str(error).split()) or type(error).__name__
+    return RunNotRecorded(
+        f"{report.in_one_line()}; Prefect could not record how the run ended: {why}", report
+    )
