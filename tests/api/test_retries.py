@@ -1,4 +1,4 @@
-"""What is tried again, when, and how anybody learns of it, in both colours."""
+"""What is tried again, when, and how anybody learns of it, sync and async."""
 
 from __future__ import annotations
 
