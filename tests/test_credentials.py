@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 from prefect import get_client
+from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
+from prefect.client.schemas.actions import BlockDocumentCreate
 from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
@@ -35,6 +37,10 @@ class TestBlockStandards(BlockStandardTestSuite):
     def block(self) -> type[Block]:
         """The block type under test."""
         return RuddrCredentials
+
+    def test_has_a_documentation_url(self, block: type[Block]) -> None:
+        """There is none: a link in Prefect's pages must not lead to nothing."""
+        assert block._documentation_url is None
 
     def test_has_a_valid_image(self, block: type[Block]) -> None:
         """There is no logo: Prefect's pages would fetch it from somebody else's server."""
@@ -146,13 +152,59 @@ def test_a_setting_outside_its_range_is_refused(field: str, value: float) -> Non
         pytest.param({"apikey": KEY}, id="misspelt field"),
         pytest.param({"api_key": [KEY]}, id="list"),
         pytest.param({"api_key": {"key": KEY}}, id="mapping"),
+        pytest.param({"api_key": KEY.encode()}, id="bytes"),
     ],
 )
 def test_a_key_in_the_wrong_place_is_not_shown(data: dict[str, Any]) -> None:
     """The error names the field and keeps what was given to itself."""
-    with pytest.raises(ValidationError, match="api_key") as caught:
+    with pytest.raises(InvalidCredentials, match="api_key") as caught:
         RuddrCredentials.model_validate(data)
-    assert KEY not in str(caught.value)
+    assert KEY not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        pytest.param(KEY, id="alone"),
+        pytest.param(f" {KEY}\n", id="with white space"),
+        pytest.param(f"https://{KEY}/workspace", id="as a host"),
+        pytest.param(f"https://www.ruddr.io:{KEY}/workspace", id="as a port"),
+        pytest.param(f"https://www.ruddr.io/{KEY}/workspace", id="in the path"),
+        pytest.param(f"https://www.ruddr.io/workspace?key={KEY}", id="in the query"),
+    ],
+)
+def test_a_key_in_place_of_the_address_is_not_shown(base_url: str) -> None:
+    """The same key is told from an address; the error shows it neither then nor by itself."""
+    with pytest.raises(InvalidCredentials, match="base_url holds the API key") as caught:
+        credentials(base_url)
+    assert KEY.lower() not in repr(caught.value).lower()
+
+
+def test_a_key_and_an_address_that_are_swapped_are_not_shown() -> None:
+    """What is no address may be a key."""
+    with pytest.raises(InvalidCredentials, match="base_url must be an https address") as caught:
+        credentials(base_url=KEY, api_key=DEFAULT_BASE_URL)
+    assert KEY not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "advice"),
+    [
+        ("base_URL", "do you mean base_url?"),
+        ("baseUrl", "do you mean base_url?"),
+        ("timeout_second", "do you mean timeout_seconds?"),
+        ("request_per_second", "do you mean requests_per_second?"),
+        ("bursts", "do you mean burst?"),
+        ("verify", "use api_key, base_url, timeout_seconds"),
+        ("x" * 500, "use api_key"),
+    ],
+)
+def test_a_field_that_does_not_exist_is_refused(field: str, advice: str) -> None:
+    """With the nearest one that does: a misspelt address would be the real Ruddr's."""
+    with pytest.raises(InvalidCredentials, match="there is no field") as caught:
+        RuddrCredentials(api_key=SecretStr(KEY), **{field: "http://localhost/api/workspace"})
+    assert advice in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 def test_the_defaults_are_the_documented_limits() -> None:
@@ -231,7 +283,7 @@ def test_verifying_a_key_tells_its_workspace(
     assert [request.method for request in sandbox.requests] == ["GET"]
 
 
-async def test_verifying_a_key_has_an_async_twin(
+async def test_verifying_a_key_has_an_async_version(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
     """The same answer."""
@@ -252,20 +304,103 @@ def test_a_key_that_does_not_fit_is_told(
     assert caught.value.ends_run
 
 
+@pytest.fixture
+def document(ruddr_credentials: RuddrCredentials, prefect_api: None) -> Callable[..., None]:
+    """Writes a block document as another version of the package, or a person, would."""
+    ruddr_credentials.save("of-this-version", overwrite=True)
+
+    def write(name: str, data: dict[str, Any]) -> None:
+        with get_client(sync_client=True) as client:
+            of_ours = client.read_block_document_by_name("of-this-version", "ruddr-credentials")
+            assert of_ours.block_schema_id is not None
+            client.create_block_document(
+                BlockDocumentCreate(
+                    name=name,
+                    data=data,
+                    block_schema_id=of_ours.block_schema_id,
+                    block_type_id=of_ours.block_type_id,
+                )
+            )
+
+    return write
+
+
+def loaded(name: str, kind: type[Block] = RuddrCredentials) -> RuddrCredentials:
+    """Return a block that was saved."""
+    block = kind.load(name)
+    assert isinstance(block, RuddrCredentials)
+    return block
+
+
+def fields(block: RuddrCredentials) -> dict[str, Any]:
+    """Return what a block holds, without what Prefect notes about where it is saved."""
+    return {name: getattr(block, name) for name in RuddrCredentials.model_fields}
+
+
+def test_a_block_of_an_earlier_version_is_loaded(document: Callable[..., None]) -> None:
+    """What it does not say is as documented."""
+    document("earlier", {"api_key": KEY})
+    assert fields(loaded("earlier")) == fields(credentials())
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "full_name"),
+    [
+        ("later", RuddrCredentials, "later"),
+        ("later-by-slug", Block, "ruddr-credentials/later-by-slug"),
+    ],
+    ids=["ours", "Prefect's"],
+)
+def test_a_block_of_a_later_version_is_loaded(
+    document: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    kind: type[Block],
+    full_name: str,
+) -> None:
+    """With a warning that names the fields that are not known, and not what they hold."""
+    document(name, {"api_key": KEY, "region": "eu-secret"})
+    assert fields(loaded(full_name, kind)) == fields(credentials())
+    assert "does not know, and passes over: region" in caplog.text
+    assert "eu-secret" not in caplog.text
+
+
+def test_a_document_with_a_misspelt_field_is_refused(document: Callable[..., None]) -> None:
+    """A person wrote it: no version has two fields with names so alike."""
+    document("misspelt", {"api_key": KEY, "base_URL": "http://localhost/api/workspace"})
+    with pytest.raises(InvalidCredentials, match="do you mean base_url"):
+        RuddrCredentials.load("misspelt")
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_loaded_block_is_saved_again(ruddr_credentials: RuddrCredentials) -> None:
+    """What Prefect adds to a loaded block is no field of ours, and no error."""
+    ruddr_credentials.save("again", overwrite=True)
+    loaded("again").save("again", overwrite=True)
+    again = RuddrCredentials.model_validate(loaded("again").model_dump())
+    assert fields(again) == fields(ruddr_credentials)
+
+
 @pytest.mark.usefixtures("prefect_api")
 def test_a_block_is_saved_and_loaded_by_name(ruddr_credentials: RuddrCredentials) -> None:
     """With every setting; and what Prefect's API shows of it is masked."""
     ruddr_credentials.save("acme", overwrite=True)
-    loaded = RuddrCredentials.load("acme")
-    assert isinstance(loaded, RuddrCredentials)
-    assert loaded.model_dump(exclude={"api_key"}) == ruddr_credentials.model_dump(
-        exclude={"api_key"}
-    )
-    assert loaded.api_key == ruddr_credentials.api_key
+    assert fields(loaded("acme")) == fields(ruddr_credentials)
     with get_client(sync_client=True) as client:
         document = client.read_block_document_by_name("acme", "ruddr-credentials", False)
     assert document.data["base_url"] == ruddr_credentials.base_url
     assert ruddr_credentials.api_key.get_secret_value() not in document.model_dump_json()
+
+
+def test_prefect_knows_it_as_credentials() -> None:
+    """As those of Prefect's own integrations."""
+    assert issubclass(RuddrCredentials, CredentialsBlock)
+
+
+def test_the_help_of_a_field_is_plain_text() -> None:
+    """Prefect's pages show it as it is: marks of Markdown would show too."""
+    helps = [field.description for field in RuddrCredentials.model_fields.values()]
+    assert all(text and text.endswith(".") and not re.search("[`*_]", text) for text in helps)
 
 
 def test_the_block_type_is_found_through_its_entry_point() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import pickle
@@ -11,16 +12,24 @@ import traceback
 from base64 import b64encode, encodebytes
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
-from prefect_ruddr import RuddrCredentials, RuddrRequestError, StageUpdate
+import prefect_ruddr
+from prefect_ruddr import InvalidCredentials, RuddrCredentials, RuddrRequestError, StageUpdate
+from prefect_ruddr.api.connection import Connection
+from prefect_ruddr.credentials import DEFAULT_BASE_URL
 from prefect_ruddr.sandbox import Sandbox
+from prefect_ruddr.texts import bounded
 from runs.records import eventually
 
 KEY = "rk_live_Zq8vN3xK7pW2mT5c"
@@ -39,6 +48,8 @@ FAULTS: dict[str, dict[str, Any]] = {
     "cut": {"cut": 10},
     "late": {"delay": 2},
     "dripping": {"drip": 0.1},
+    "echoed": {"status": 400, "body": {"message": "No: {authorization}"}, "echo": True},
+    "echoed by a proxy": {"status": 502, "body": "<title>{authorization}</title>", "echo": True},
 }
 
 
@@ -105,6 +116,128 @@ def test_no_error_holds_the_key(call: Callable[..., Any], fault: str) -> None:
         require_absent(repr(vars(error)).encode(), f"the attributes of {error!r}")
         require_absent(str(error).encode(), f"the text of {error!r}")
     require_absent(pickle.dumps(caught.value), "the pickle")
+
+
+ECHOES: dict[str, dict[str, Any]] = {
+    "message": {"status": 400, "body": {"message": "No: {authorization}", "errors": []}},
+    "errors": {"status": 400, "body": {"message": "No.", "errors": ["key {authorization}!"]}},
+    "title": {"status": 502, "body": "<html><title>Bad {authorization}</title></html>"},
+    "HTML": {"status": 500, "body": "<p>{authorization}"},
+    "another form": {"status": 403, "body": ["{authorization}"]},
+    "cut short": {"status": 500, "body": "x" * 180 + "{authorization}"},
+    "id": {"body": {"id": "{authorization}", "name": "x"}},
+    "status of a stage": {"replace": {"statusId": "{authorization}"}},
+    "headers": {
+        "status": 429,
+        "headers": {"Retry-After": "{authorization}", "X-Was": "{authorization}"},
+    },
+    "packing": {"headers": {"Content-Encoding": "{authorization}"}},
+    "redirection": {"status": 302, "headers": {"Location": "/{authorization}"}},
+}
+
+NOT_TOLD = {"id", "headers", "redirection"}
+"""Where an error tells nothing of what the server said."""
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("where", ECHOES)
+def test_a_key_that_a_server_echoes_is_masked(
+    call: Callable[..., Any], where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the error, in what led to it, in each frame of ours, in its pickle, and in the log."""
+    with Sandbox(api_key=KEY, rate=None) as sandbox:
+        sandbox.fail_next(5, **ECHOES[where], echo=True)
+        credentials = RuddrCredentials(api_key=SecretStr(KEY), base_url=sandbox.base_url)
+        update = StageUpdate(id=UUID(sandbox.stages[0]["id"]), probability=0.5)
+        with caplog.at_level("INFO"), pytest.raises(RuddrRequestError) as caught:
+            call(credentials, "update_stage", update)
+    require_hidden(caught.value)
+    require_absent(pickle.dumps(caught.value), "the pickle")
+    require_absent(caplog.text.encode(), "the log")
+    assert ("[API key]" in str(caught.value)) == (where not in NOT_TOLD)
+
+
+def frames(error: BaseException) -> Iterator[FrameType]:
+    """Walk over the frames of ours in the tracebacks of an error and of all that led to it."""
+    ours = str(Path(prefect_ruddr.__file__).parent)
+    for part in chain(error):
+        for frame, _ in traceback.walk_tb(part.__traceback__):
+            if frame.f_code.co_filename.startswith(ours):
+                yield frame
+
+
+def require_hidden(error: BaseException) -> None:
+    """Fail where an error, what led to it or a variable in a frame of ours shows the key."""
+    for part in chain(error):
+        require_absent(f"{part!r} {part} {vars(part)}".encode(), f"{part!r}")
+    found = list(frames(error))
+    assert found
+    for frame in found:
+        require_absent(repr(frame.f_locals).encode(), f"{frame.f_code.co_qualname}")
+
+
+BAD_KEY = f"{KEY} "
+
+REFUSED: dict[str, Callable[[], object]] = {
+    "secret": lambda: RuddrCredentials(api_key=SecretStr(BAD_KEY)),
+    "text": lambda: RuddrCredentials.model_validate({"api_key": BAD_KEY}),
+    "bytes": lambda: RuddrCredentials.model_validate({"api_key": BAD_KEY.encode()}),
+    "list": lambda: RuddrCredentials.model_validate({"api_key": [KEY]}),
+    "misspelt": lambda: RuddrCredentials.model_validate({"api_kye": KEY}),
+    "unknown": lambda: RuddrCredentials(api_key=SecretStr(KEY), base_URL="x"),
+    "address": lambda: RuddrCredentials(api_key=SecretStr(KEY), base_url=KEY),
+    "swapped": lambda: RuddrCredentials(api_key=SecretStr(DEFAULT_BASE_URL), base_url=KEY),
+    "part of an address": lambda: RuddrCredentials(
+        api_key=SecretStr(KEY), base_url=f"https://{KEY}/workspace"
+    ),
+    "beside": lambda: RuddrCredentials.model_validate({"api_key": KEY, "base_url": "http://x"}),
+    "beside a number": lambda: RuddrCredentials.model_validate({"api_key": KEY, "burst": 0}),
+    "environment": RuddrCredentials.from_env,
+}
+
+
+@pytest.mark.parametrize("how", REFUSED)
+def test_a_key_that_is_refused_is_in_no_frame_of_ours(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tools that report errors show the variables of every frame."""
+    monkeypatch.setenv("RUDDR_API_KEY", BAD_KEY)
+    with pytest.raises((InvalidCredentials, ValidationError)) as caught:
+        REFUSED[how]()
+    require_hidden(caught.value)
+
+
+def test_the_search_of_frames_finds_a_key() -> None:
+    """A frame of ours that has the key in a variable is not passed over."""
+    with pytest.raises(TypeError) as caught:
+        bounded(KEY.encode())  # type: ignore[arg-type]
+    caught.value.args = ()
+    with pytest.raises(AssertionError, match="bounded holds the key"):
+        require_hidden(caught.value)
+
+
+@given(
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=60),
+    st.sampled_from([str, lambda key: quote(key, safe=""), html.escape]),
+    st.integers(min_value=8),
+)
+def test_a_key_is_masked_however_it_is_written(
+    key: str, written: Callable[[str], str], length: int
+) -> None:
+    """From its first eight characters on; what is around it stays."""
+    connection = Connection(DEFAULT_BASE_URL, SecretStr(key))
+    shown = written(key)[:length]
+    masked = connection.without_key(f"before\n{shown}\nafter")
+    assert shown not in masked.split("\n", 1)[1]
+    assert masked.startswith("before\n[API key]")
+    assert masked.endswith("\nafter")
+
+
+def test_what_is_no_key_is_not_masked() -> None:
+    """A text without it is as it was; a key of a few characters would be found everywhere."""
+    connection = Connection(DEFAULT_BASE_URL, SecretStr(KEY))
+    assert connection.without_key(f"rk_live no key, {KEY[1:]}") == f"rk_live no key, {KEY[1:]}"
+    assert Connection(DEFAULT_BASE_URL, SecretStr("k")).without_key("a key") == "a key"
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,26 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from typing import TYPE_CHECKING, ClassVar, Self
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
-from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, SecretStr, field_validator
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import (
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from prefect_ruddr.api.connection import names_a_host
+from prefect_ruddr.api.connection import SHORTEST_SECRET, names_a_host
 from prefect_ruddr.errors import GlobalConcurrencyLimitError, InvalidCredentials
+from prefect_ruddr.log import run_logger
 from prefect_ruddr.pacing.prefect_limit import (
     aensure_global_concurrency_limit,
     ensure_global_concurrency_limit,
@@ -29,7 +40,7 @@ API_KEY_VARIABLE = "RUDDR_API_KEY"
 BASE_URL_VARIABLE = "RUDDR_BASE_URL"
 
 
-class RuddrCredentials(Block):
+class RuddrCredentials(CredentialsBlock):
     """The key to a Ruddr workspace, where the workspace is, and how fast it may be asked.
 
     The key reaches the wire as `Authorization: Bearer …` and nothing else: no repr, log,
@@ -48,7 +59,8 @@ class RuddrCredentials(Block):
             them: rows may use them, and plans, approvals, logs and errors show them.
 
     Raises:
-        InvalidCredentials: For a key or a URL that cannot be right, before anything is sent.
+        InvalidCredentials: For a key or a URL that cannot be right, or a field that does not
+            exist, before anything is sent.
 
     Examples:
         Load a stored block and ask whose key it is:
@@ -63,7 +75,6 @@ class RuddrCredentials(Block):
 
     _block_type_name: ClassVar[str] = "Ruddr Credentials"
     _block_type_slug: ClassVar[str] = "ruddr-credentials"
-    _documentation_url = "https://www.ruddr.io"  # type: ignore[assignment]  # Prefect coerces it
     _description = "The key to a Ruddr workspace, for reading and changing opportunity stages."
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -109,23 +120,57 @@ class RuddrCredentials(Block):
         description="What you call the pipelines, and the id of each; Ruddr's API has no names.",
     )
 
-    @field_validator("api_key")
     @classmethod
-    def _api_key_can_be_sent(cls, api_key: SecretStr) -> SecretStr:
-        key = api_key.get_secret_value()
-        if not key:
-            raise InvalidCredentials("api_key is empty: paste the workspace's API key")
-        if not re.fullmatch(r"[!-~]+", key):
-            raise InvalidCredentials(
-                "api_key has white space, a line break or characters that are not ASCII:"
-                " paste the key alone"
-            )
-        return api_key
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Make a block of a mapping, as Prefect does of a block document.
+
+        A later version of this package may have saved fields that this one does not know. They
+        are passed over with a warning, unless one could be a known field that is misspelt.
+
+        Args:
+            obj: The fields by name, or a block.
+            **options: As for any pydantic model.
+
+        Raises:
+            InvalidCredentials: As for the block itself.
+        """
+        try:
+            return super().model_validate(_without_later_fields(obj, cls.model_fields), **options)
+        except (InvalidCredentials, ValidationError) as error:
+            refusal = error
+        del obj, options  # tools that report errors show the variables of every frame
+        raise refusal.with_traceback(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fields_exist(cls, values: Any) -> Any:
+        unknown = _unknown_fields(values, cls.model_fields)
+        if not unknown:
+            return values
+        del values
+        nearest = _nearest(unknown[0], cls.model_fields)
+        raise InvalidCredentials(
+            f"there is no field {unknown[0][:80]!r}: "
+            + (f"do you mean {nearest}?" if nearest else f"use {', '.join(cls.model_fields)}")
+        )
+
+    @field_validator("api_key", mode="before")
+    @classmethod
+    def _api_key_can_be_sent(cls, api_key: Any) -> Any:
+        problem = _problem_of_key(api_key)
+        if problem is None:
+            return api_key
+        del api_key
+        raise InvalidCredentials(f"api_key {problem}")
 
     @field_validator("base_url")
     @classmethod
-    def _base_url_is_safe(cls, base_url: str) -> str:
-        return _safe(base_url)
+    def _base_url_is_safe(cls, base_url: str, info: ValidationInfo) -> str:
+        problem = _problem_of_url(base_url.strip(), info.data.get("api_key"))
+        if problem is None:
+            return _in_one_form(base_url.strip())
+        del base_url  # it may be the key, pasted into the wrong field
+        raise InvalidCredentials(f"base_url {problem}")
 
     @classmethod
     def from_env(cls) -> Self:
@@ -134,13 +179,14 @@ class RuddrCredentials(Block):
         Raises:
             InvalidCredentials: When `RUDDR_API_KEY` is not set, or either cannot be right.
         """
-        key = os.environ.get(API_KEY_VARIABLE)
-        if key is None:
+        if API_KEY_VARIABLE not in os.environ:
             raise InvalidCredentials(
                 f"no credentials: set {API_KEY_VARIABLE}, or give a Ruddr Credentials block"
             )
-        base_url = os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL
-        return cls(api_key=SecretStr(key), base_url=base_url)
+        return cls(
+            api_key=SecretStr(os.environ[API_KEY_VARIABLE]),
+            base_url=os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL,
+        )
 
     @property
     def pipeline_names(self) -> PipelineNames:
@@ -188,7 +234,7 @@ class RuddrCredentials(Block):
         return self.get_client().workspace()
 
     async def averify(self) -> Workspace:
-        """Async twin of `verify`."""
+        """Async version of `verify`."""
         return await self.get_client().aworkspace()
 
     def ensure_global_concurrency_limit(self) -> None:
@@ -203,7 +249,7 @@ class RuddrCredentials(Block):
         ensure_global_concurrency_limit(*self._limit_wanted())
 
     async def aensure_global_concurrency_limit(self) -> None:
-        """Async twin of `ensure_global_concurrency_limit`."""
+        """Async version of `ensure_global_concurrency_limit`."""
         await aensure_global_concurrency_limit(*self._limit_wanted())
 
     def _limit_wanted(self) -> tuple[str, float, int]:
@@ -215,36 +261,77 @@ class RuddrCredentials(Block):
         return self.global_concurrency_limit, self.requests_per_second, self.burst
 
 
-def _safe(base_url: str) -> str:
-    """Return the URL in its one form, or say why it is not safe to send a key there."""
-    base_url = base_url.strip()
+def _unknown_fields(values: Any, known: Mapping[str, Any]) -> list[str]:
+    """Return the names that are neither fields of ours nor Prefect's own."""
+    if not isinstance(values, Mapping):
+        return []
+    names = map(str, values)
+    return [n for n in names if not (n in known or n == "block_type_slug" or n.startswith("_"))]
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str | None:
+    return next(iter(get_close_matches(name.lower(), known, n=1, cutoff=0.75)), None)
+
+
+def _without_later_fields(values: Any, known: Mapping[str, Any]) -> Any:
+    later = [n for n in _unknown_fields(values, known) if _nearest(n, known) is None]
+    if not later:
+        return values
+    run_logger().warning(
+        "The Ruddr Credentials block has fields that this version of prefect-ruddr does not know,"
+        " and passes over: %s",
+        ", ".join(name[:80] for name in later),
+    )
+    return {name: value for name, value in values.items() if name not in later}
+
+
+def _problem_of_key(api_key: Any) -> str | None:
+    key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
+    if not isinstance(key, str):
+        return "must be a text"
+    if not key:
+        return "is empty: paste the workspace's API key"
+    if not re.fullmatch(r"[!-~]+", key):
+        return "has white space, a line break or characters that are not ASCII: paste the key alone"
+    return None
+
+
+def _problem_of_url(base_url: str, api_key: SecretStr | None) -> str | None:
+    """Say why it is not safe to send a key to a URL, showing no more of it than its host."""
+    key = api_key.get_secret_value() if api_key is not None else ""
+    if len(key) >= SHORTEST_SECRET and key.lower() in base_url.lower():
+        return f"holds the API key: it must be an address such as {DEFAULT_BASE_URL}"
     # Parsers disagree on these, and the one that sends the key is not the one that judges.
     if " " in base_url or "\\" in base_url or not base_url.isprintable():
-        raise InvalidCredentials("base_url is not a URL: it has white space or a backslash in it")
+        return "is not a URL: it has white space or a backslash in it"
     try:
         url = urlsplit(base_url)
-        host, _ = url.hostname, url.port
-    except ValueError as error:
-        raise InvalidCredentials(f"base_url is not a URL: {error}") from None
+        _ = url.port
+    except ValueError:
+        return "is not a URL: its host or its port cannot be read"
+    return _problem_of_parts(url, url.hostname or "")
+
+
+def _problem_of_parts(url: SplitResult, host: str) -> str | None:
     if url.username is not None or url.query or url.fragment:
-        raise InvalidCredentials("base_url must hold no user name, query or fragment")
+        return "must hold no user name, query or fragment"
     if url.scheme not in {"https", "http"} or not host:
-        raise InvalidCredentials(
-            f"base_url must be an https address such as {DEFAULT_BASE_URL}, not {base_url!r}"
-        )
+        return f"must be an https address such as {DEFAULT_BASE_URL}"
     if url.scheme == "http" and not _is_loopback(host):
-        raise InvalidCredentials(
-            f"base_url would send the key unencrypted to {host}: use https"
+        return (
+            f"would send the key unencrypted to {host}: use https"
             " (plain http is for a sandbox on a loopback host)"
         )
-    if not names_a_host(base_url):
-        raise InvalidCredentials(f"base_url is not a URL: {host!r} cannot be the name of a host")
-    path = url.path.rstrip("/")
-    if not path.endswith("/workspace"):
-        raise InvalidCredentials(
-            f"base_url must end in /workspace, as {DEFAULT_BASE_URL} does, not {base_url!r}"
-        )
-    return f"{url.scheme}://{url.netloc}{path}"
+    if not names_a_host(url.geturl()):
+        return f"is not a URL: {host!r} cannot be the name of a host"
+    if not url.path.rstrip("/").endswith("/workspace"):
+        return f"must end in /workspace, as {DEFAULT_BASE_URL} does"
+    return None
+
+
+def _in_one_form(base_url: str) -> str:
+    url = urlsplit(base_url)
+    return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -180,6 +180,35 @@ def test_a_retry_after_of_up_to_a_minute_is_obeyed(asked: float, wait: float | N
     assert answers.wait_before_next(error, 1) == wait
 
 
+@pytest.mark.parametrize(
+    ("error", "attempt", "expected"),
+    [
+        pytest.param(errors.ServerError("No.", status=500), 4, None, id="tried again"),
+        pytest.param(errors.ServerError("No.", status=500), 5, "attempts", id="fifth attempt"),
+        pytest.param(errors.ConnectionFailed("No."), 5, "attempts", id="not reached"),
+        pytest.param(errors.TooManyRequests("No.", retry_after=61), 1, "wait", id="long wait"),
+        pytest.param(errors.TooManyRequests("No.", retry_after=61), 5, "wait", id="long at last"),
+        pytest.param(errors.TooManyRequests("No.", retry_after=60), 1, None, id="short wait"),
+        pytest.param(errors.BadRequest("No.", retry_after=61), 1, None, id="refused"),
+        pytest.param(errors.Unauthorized("No.", status=401), 5, None, id="wrong key"),
+    ],
+)
+def test_what_is_not_tried_again_says_why(
+    error: RuddrRequestError, attempt: int, expected: str | None
+) -> None:
+    """Only what another attempt could have mended is given up."""
+    assert answers.gave_up(error, attempt) == expected
+
+
+@pytest.mark.parametrize("asked", ["999999999", "Fri, 31 Dec 9999 23:59:59 -2359"])
+def test_a_wait_of_any_length_has_an_end_that_can_be_told(asked: str) -> None:
+    """No date is beyond those there are."""
+    error = judged(429, documented(429), retry_after=asked)
+    error.gave_up = answers.gave_up(error, 1)
+    assert error.retry_at is not None
+    assert "Try again after" in str(error)
+
+
 def test_a_wait_that_is_too_long_is_in_the_message() -> None:
     """Whoever reads the failure learns when to come back."""
     error = judged(429, documented(429), retry_after="3600")

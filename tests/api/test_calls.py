@@ -1,4 +1,4 @@
-"""What goes over the wire for each call, and what comes back, in both colours."""
+"""What goes over the wire for each call, and what comes back, sync and async."""
 
 from __future__ import annotations
 

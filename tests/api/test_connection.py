@@ -1,4 +1,4 @@
-"""No whole answer arrived: every such call ends in time, in a typed error, in both colours."""
+"""No whole answer arrived: every such call ends in time, in a typed error, sync and async."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each way a call can fail raises one class that says all that is known, in both colours."""
+"""Each way a call can fail raises one class that says all that is known, sync and async."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is tried again, when, and how anybody learns of it, in both colours."""
+"""What is tried again, when, and how anybody learns of it, sync and async."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from stamina.instrumentation import RetryDetails, get_on_retry_hooks, set_on_ret
 
 from prefect_ruddr import (
     RuddrCredentials,
+    RuddrRequestError,
     ServerError,
     StageUpdate,
     TooManyRequests,
@@ -107,7 +108,51 @@ def test_a_retry_after_of_more_than_a_minute_fails_at_once(
     assert caught.value.attempts == 1
     assert caught.value.retry_after is not None
     assert caught.value.retry_after > answers.LONGEST_WAIT
+    assert (caught.value.gave_up, caught.value.retryable) == ("wait", True)
+    assert caught.value.retry_at is not None
+    wait = caught.value.retry_at - datetime.now(UTC)
+    assert abs(wait.total_seconds() - caught.value.retry_after) < 30
+    assert f"Try again after {caught.value.retry_at:%Y-%m-%d %H:%M:%S} UTC." in str(caught.value)
     assert len(sandbox.requests) == 1
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("fault", [{"status": 503}, {"status": 429}, {"drop": True}], ids=str)
+def test_a_call_that_used_up_its_attempts_says_so(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, call: Call, fault: dict[str, Any]
+) -> None:
+    """Whoever makes many calls can tell an outage from one bad request."""
+    sandbox.fail_next(5, **fault)
+    with pytest.raises(RuddrRequestError) as caught:
+        call(ruddr_credentials, "update_stage", UPDATE)
+    assert (caught.value.gave_up, caught.value.retryable) == ("attempts", True)
+    assert caught.value.retry_at is None
+
+
+@pytest.mark.parametrize("fault", [{"status": 400}, {"status": 520}, {"body": b"?"}], ids=str)
+def test_a_call_that_was_refused_gave_up_nothing(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, call: Call, fault: dict[str, Any]
+) -> None:
+    """Another attempt would have been of no use, and other calls may work."""
+    sandbox.fail_next(**fault)
+    with pytest.raises(RuddrRequestError) as caught:
+        call(ruddr_credentials, "update_stage", UPDATE)
+    assert caught.value.gave_up is None
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("last", [400, 404, 409], ids=str)
+def test_a_refusal_does_not_undo_what_an_earlier_attempt_may_have_written(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, call: Call, last: int
+) -> None:
+    """The first answer was lost after the change took effect; the second one is no doubt."""
+    sandbox.fail_next(drop=True, carried_out=True)
+    sandbox.fail_next(status=last)
+    with pytest.raises(RuddrRequestError) as caught:
+        call(ruddr_credentials, "update_stage", UPDATE)
+    assert (caught.value.status, caught.value.attempts) == (last, 2)
+    assert caught.value.may_have_been_applied
+    assert sandbox.stage(ID)["probability"] == 0.8
 
 
 @pytest.mark.usefixtures("short_waits")

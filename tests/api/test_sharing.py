@@ -21,12 +21,12 @@ from prefect_ruddr.sandbox import Sandbox
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The HTTP clients that have been made, by colour; they are real ones."""
+    """The HTTP clients that have been made, sync and async; they are real ones."""
     made: list[str] = []
 
-    def noted(colour: str, make: Callable[..., Any]) -> Callable[..., Any]:
+    def noted(kind: str, make: Callable[..., Any]) -> Callable[..., Any]:
         def note(connection: Connection) -> Any:
-            made.append(colour)
+            made.append(kind)
             return make(connection)
 
         return note

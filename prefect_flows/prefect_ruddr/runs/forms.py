@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Annotated, Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeAlias, TypeVar
 
 from prefect import Flow
 from prefect.states import Completed
@@ -65,19 +65,21 @@ class BulkFlow(Flow[P, R]):
             recorded["updates"] = f"<{len(updates)} updates>"
         return recorded
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Run the flow; where Prefect cannot record how it ended, the report still arrives.
+    if not TYPE_CHECKING:  # the overloads of Flow are right for this one too
 
-        Raises:
-            RunNotRecorded: When Prefect is gone at the end of the run.
-        """
-        with recorded_or_not() as record:
-            try:
-                return super().__call__(*args, **kwargs)
-            except Exception as error:
-                if record.report is None or isinstance(error, RuddrError):
-                    raise
-                raise not_recorded(record.report, error) from None
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            """Run the flow; where Prefect cannot record how it ended, the report still arrives.
+
+            Raises:
+                RunNotRecorded: When Prefect is gone at the end of the run.
+            """
+            with recorded_or_not() as record:
+                try:
+                    return super().__call__(*args, **kwargs)
+                except Exception as error:
+                    if record.report is None or isinstance(error, RuddrError):
+                        raise
+                    raise not_recorded(record.report, error) from None
 
     def with_options(self, **options: Any) -> "BulkFlow[P, R]":
         """Return a copy with other options, of the same kind."""

@@ -9,8 +9,8 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect_ruddr.stages.outcome import RunNotRecorded, StageReport
 
 MOST_RETRIES = 1
-"""How often a call of Prefect's API is tried again at the end of a run: for 2 s, and not for the 62 s
-that Prefect's five retries take."""
+"""How often a call of Prefect's API is tried again at the end of a run, which takes 2 s; Prefect's
+five retries take 62 s."""
 
 
 class Record:
