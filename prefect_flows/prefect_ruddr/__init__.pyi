@@ -35,6 +35,7 @@ from .flows import (
     undo_stage_updates,
     update_opportunity_stage_flow,
 )
+from .sources.export import export_stages, export_updates
 from .sources.rows import SourceRow
 from .sources.tables import stage_rows
 from .stages.outcome import Outcome, StageOutcome, StageReport, StageUpdatesFailed
@@ -101,6 +102,8 @@ __all__ = [
     "apply_stage_file",
     "apply_stage_updates",
     "aupdate_opportunity_stage",
+    "export_stages",
+    "export_updates",
     "get_opportunity_stage",
     "list_opportunity_stages",
     "plan_stage_updates",

@@ -114,7 +114,7 @@ def take_back(
 def _stop_at_errors(judged: Intake, on_invalid: OnInvalid) -> None:
     if judged.errors and on_invalid == "stop":
         raise NotWritten(
-            f"nothing was written, as {len(judged.errors)} of {len(judged.rows)} updates were"
+            f"nothing was sent, as {len(judged.errors)} of {len(judged.rows)} updates were"
             ' rejected: correct them, or choose on_invalid="skip"'
         )
 

@@ -41,7 +41,7 @@ def export_stages(
     *,
     format: SourceFormat | None = None,  # noqa: A002 - what everybody calls it
     pipelines: PipelineIds | None = None,
-) -> None:
+) -> int:
     """Write stages to a file that can be edited and applied.
 
     A file on this machine is replaced in one step: nobody sees half of it.
@@ -53,6 +53,9 @@ def export_stages(
         format: The format; None for what the name says.
         pipelines: The ids of pipelines by what you call them; YAML shows these names.
 
+    Returns:
+        How many stages were written.
+
     Raises:
         InvalidStageUpdates: When the name says no format, or a name of a pipeline is wrong.
         ExportFailed: When the file cannot be written.
@@ -60,7 +63,9 @@ def export_stages(
     """
     url = os.fspath(path_or_url)
     kind = format or format_of(file_name(url))
-    write_file(url, exported_stages(stages, kind, pipelines=pipelines))
+    listed = list(stages)
+    write_file(url, exported_stages(listed, kind, pipelines=pipelines))
+    return len(listed)
 
 
 def exported_stages(
@@ -120,7 +125,7 @@ def export_updates(
     *,
     format: SourceFormat | None = None,  # noqa: A002 - what everybody calls it
     null_marker: str | None = None,
-) -> None:
+) -> int:
     """Write updates to a file that gives them back as they are, such as `report.retryable()`.
 
     Args:
@@ -128,6 +133,9 @@ def export_updates(
         path_or_url: A path, or any URL that fsspec can write to.
         format: "csv", "jsonl" or "yaml"; None for what the name says.
         null_marker: The text that means null in a CSV file, where a blank leaves alone.
+
+    Returns:
+        How many rows were written.
 
     Raises:
         InvalidStageUpdates: When an update cannot be written so that it is read as it is.
@@ -151,6 +159,7 @@ def export_updates(
             [*columns, *sorted(used - set(columns))],
         )
     write_file(url, content.encode())
+    return len(values)
 
 
 def _stage_values(stage: Stage) -> dict[str, Any]:
