@@ -7,6 +7,7 @@ from .errors import (
     BadRequest,
     ConnectionFailed,
     ErrorResponse,
+    ExportFailed,
     Forbidden,
     GlobalConcurrencyLimitError,
     InvalidCredentials,
@@ -37,6 +38,7 @@ from .flows import (
     undo_stage_updates,
     update_opportunity_stage_flow,
 )
+from .sources.export import export_stages, export_updates
 from .sources.rows import SourceRow
 from .sources.tables import stage_rows
 from .stages.outcome import Outcome, RunNotRecorded, StageOutcome, StageReport, StageUpdatesFailed
@@ -61,6 +63,7 @@ __all__ = [
     "BadRequest",
     "ConnectionFailed",
     "ErrorResponse",
+    "ExportFailed",
     "FieldChange",
     "Forbidden",
     "GlobalConcurrencyLimitError",
@@ -106,6 +109,8 @@ __all__ = [
     "apply_stage_plan",
     "apply_stage_updates",
     "aupdate_opportunity_stage",
+    "export_stages",
+    "export_updates",
     "get_opportunity_stage",
     "list_opportunity_stages",
     "plan_stage_updates",

@@ -4,6 +4,7 @@
 RuddrError
 ├── InvalidStageUpdates (ValueError)      the input is wrong; nothing was sent
 ├── SourceUnreadable                      a file of updates that cannot be read
+├── ExportFailed                          a file that cannot be written
 ├── InvalidCredentials                    the key or the URL cannot be right; nothing was sent
 ├── StageUpdatesFailed                    a run in which not every update is in effect
 │   └── RunNotRecorded                    a run whose end Prefect could not record
@@ -77,6 +78,10 @@ class InvalidStageUpdates(RuddrError, ValueError):
 
 class SourceUnreadable(RuddrError):
     """A file of updates that cannot be opened, or not be read to its end; nothing was sent."""
+
+
+class ExportFailed(RuddrError):
+    """A file that cannot be written; on this machine the one that was there is as it was."""
 
 
 class InvalidCredentials(RuddrError):

@@ -25,6 +25,7 @@ from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
 from prefect_ruddr.records.plan_table import PLAN_KEY
 from prefect_ruddr.records.summary import SUMMARY_KEY
 from prefect_ruddr.sandbox import EXAMPLE_PIPELINE_ID, Sandbox
+from prefect_ruddr.sources.export import export_stages
 from runs.records import markdown, methods, patches, run, table
 
 from .files import A
@@ -44,7 +45,7 @@ def file(tmp_path: Path) -> Any:
     return write
 
 
-def test_a_file_is_applied_and_taken_back_by_its_own_run(
+def test_a_file_is_applied_and_undone_by_its_own_run(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, file: Any
 ) -> None:
     """Stages by name; one list of the stages serves the names and the plan alike."""
@@ -119,6 +120,57 @@ def test_wrong_rows_can_be_skipped_and_are_reported_in_order(
     ]
     assert len(patches(sandbox)) == 2
     assert "| stages.csv line 4 |" in markdown(ended.flow_run_id, SUMMARY_KEY)
+
+
+def test_a_wrong_value_hides_no_wrong_name(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, file: Any
+) -> None:
+    """The stages are read for the names, nothing is written, and all that is wrong is told."""
+    path = file("stage,probability\nDiscovery,0.3\nProposal,1.5\nDiscovry,0.3\n")
+    ended = run(apply_stage_file, ruddr_credentials, path)
+
+    assert ended.outcomes == ["not_attempted", "rejected", "rejected"]
+    wrong = ended.report.outcomes[2]
+    assert (wrong.place, wrong.stage_name) == ("stages.csv line 4", "Discovry")
+    assert (wrong.error or "").startswith(
+        "stage = 'Discovry': no stage is called that; the closest"
+    )
+    assert methods(sandbox) == {"GET": 1}
+
+
+def test_stages_that_were_exported_and_edited_are_applied(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, tmp_path: Path
+) -> None:
+    """As code: one line of the file differs, one stage changes; the others send no PATCH."""
+    pipelines = {"New Business": EXAMPLE_PIPELINE_ID}
+    path = tmp_path / "stages.yaml"
+    stages = ruddr_credentials.get_client().list_stages()
+    export_stages(stages, path, pipelines=pipelines)
+    before = path.read_text(encoding="utf-8")
+    assert run(apply_stage_file, ruddr_credentials, str(path)).report.summary() == (
+        f"{len(stages)} unchanged"
+    )
+    path.write_text(before.replace("name: Terms Sent", "name: Terms Signed"), encoding="utf-8")
+    ended = run(apply_stage_file, ruddr_credentials, str(path))
+    assert ended.report.summary() == f"1 updated, {len(stages) - 1} unchanged"
+    assert [fields for _, fields in patches(sandbox)] == [{"name": "Terms Signed"}]
+
+
+def test_stages_that_were_read_are_updates(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+) -> None:
+    """Objects and their dumps: what nobody can set is ignored."""
+    first, second, *_ = ruddr_credentials.get_client().list_stages()
+    edited = [
+        first.model_copy(update={"probability": 0.123}),
+        second.model_dump(mode="json") | {"description": "Edited."},
+    ]
+    ended = run(apply_stage_updates, ruddr_credentials, edited)
+    assert ended.outcomes == ["updated", "updated"]
+    assert dict(patches(sandbox)) == {
+        str(first.id): {"probability": 0.123},
+        str(second.id): {"description": "Edited."},
+    }
 
 
 def test_a_file_that_is_wrong_as_a_whole_is_never_skipped(
@@ -256,6 +308,8 @@ def test_the_form_of_a_file_run_has_its_choices() -> None:
         "blank",
         "null_marker",
         "encoding",
+        "delimiter",
+        "pipelines",
         "dry_run",
         "approval",
         "on_invalid",
@@ -263,7 +317,7 @@ def test_the_form_of_a_file_run_has_its_choices() -> None:
         "approval_timeout_seconds",
     ]
     assert properties["blank"]["enum"] == ["leave", "clear"]
-    assert ["csv", "jsonl", "parquet"] in [
+    assert ["csv", "jsonl", "parquet", "yaml"] in [
         branch.get("enum") for branch in properties["format"]["anyOf"]
     ]
     assert set(apply_stage_file.parameters.required) == {"ruddr_credentials", "path_or_url"}

@@ -21,7 +21,7 @@ from prefect_ruddr.sources.tables import COLUMNS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
-FILE = re.compile(r"<!-- file: (\S+) -->\n```csv\n(.*?)```", re.DOTALL)
+FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture
@@ -64,7 +64,9 @@ def test_the_examples_do_what_they_say(
         held[name] = {stage["name"]: stage["probability"] for stage in sandbox.stages}
     assert said == {
         "file": "2 updated",
+        "export": "13 unchanged",
         "task": "2 unchanged",
+        "again": "0 rows are wrong",
         "query": "1 updated",
         "frame": "1 updated, 1 unchanged",
     }

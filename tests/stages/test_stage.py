@@ -6,16 +6,20 @@ import copy
 import json
 import pickle
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import cloudpickle  # type: ignore[import-untyped]
 import pytest
+import yaml
 from prefect.utilities.collections import visit_collection
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
 from prefect_ruddr import Stage, StageUpdate, Workspace
-from prefect_ruddr.stages.stage import FIELD_NAMES, parse_stage_id
+from prefect_ruddr.stages.stage import FIELD_NAMES, READ_ONLY_NAMES, parse_stage_id
 from prefect_ruddr.stages.update import parse_stage_update
 
 ID = "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19"
@@ -176,3 +180,42 @@ def test_what_ruddr_answers_cannot_be_changed() -> None:
     workspace = Workspace(id=UUID(ID), name="Acme")
     with pytest.raises(ValidationError, match="frozen"):
         workspace.name = "Other"  # type: ignore[misc]
+
+
+CONTRACT = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_text(encoding="utf-8"))
+SCHEMAS = CONTRACT["components"]["schemas"]
+
+
+@pytest.mark.parametrize("field", SCHEMAS["OpportunityStage"]["properties"])
+def test_a_stage_carries_every_field_of_the_contract(field: str) -> None:
+    """Who adds one to openapi.yaml carries it into `Stage`."""
+    assert field in {to_camel(name) for name in Stage.model_fields}
+
+
+@pytest.mark.parametrize("field", SCHEMAS["OpportunityStageUpdate"]["properties"])
+def test_an_update_can_set_every_field_of_the_contract(field: str) -> None:
+    """And `FIELD_NAMES` lists it."""
+    assert field in {to_camel(name) for name in FIELD_NAMES}
+    assert tuple(name for name in StageUpdate.model_fields if name != "id") == FIELD_NAMES
+
+
+def test_a_stage_has_nothing_that_the_contract_does_not_have() -> None:
+    """What is neither the id nor a field to set is read-only."""
+    assert {to_camel(name) for name in Stage.model_fields} == set(
+        SCHEMAS["OpportunityStage"]["properties"]
+    )
+    assert {"id", *FIELD_NAMES, *READ_ONLY_NAMES} == set(Stage.model_fields)
+
+
+def test_only_a_blank_description_is_null() -> None:
+    """A blank name is a name: Ruddr holds what it holds."""
+    stage = Stage(
+        id=UUID(ID),
+        name=" ",
+        description=" ",
+        probability=1.0,
+        status_id="won",
+        is_active=True,
+        created_at=datetime(2025, 2, 10, tzinfo=UTC),
+    )
+    assert (stage.value("name"), stage.value("description")) == (" ", None)

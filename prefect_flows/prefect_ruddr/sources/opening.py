@@ -1,21 +1,24 @@
-"""Opens files wherever fsspec finds them; no message shows what is secret in a URL."""
+"""Opens and writes files wherever fsspec finds them; no message shows what is secret in a URL."""
 
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import BufferedReader, RawIOBase, TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, TypeAlias, TypeVar
+from uuid import uuid4
 
 import fsspec  # type: ignore[import-untyped]
+from fsspec.compression import compr  # type: ignore[import-untyped]
 from fsspec.utils import infer_compression  # type: ignore[import-untyped]
 
-from prefect_ruddr.errors import InvalidStageUpdates, SourceUnreadable
+from prefect_ruddr.errors import ExportFailed, InvalidStageUpdates, SourceUnreadable
 from prefect_ruddr.sources.rows import BrokenSource
 from prefect_ruddr.texts import one_line, shown
 
@@ -41,7 +44,9 @@ Ruddr's limits allow."""
 
 def file_name(url: str) -> str:
     """Return the name of the file at a path or URL, which is what messages call it."""
-    return one_line(PurePosixPath(public(url.split("::", maxsplit=1)[0])).name)
+    names = [PurePosixPath(public(part)).name for part in url.split("::")]
+    # In `simplecache::s3://sales/stages.csv` the first part is no file.
+    return one_line(next((name for name in names if PurePosixPath(name).suffix), names[0]))
 
 
 def format_of(name: str) -> SourceFormat:
@@ -79,12 +84,50 @@ def opened(url: str, name: str) -> Iterator[IO[bytes]]:
         yield guarded
 
 
+def write_file(url: str, content: bytes) -> None:
+    """Write a file, packed where its name says so.
+
+    One on this machine is replaced in one step, and keeps who may read it.
+
+    Raises:
+        ExportFailed: When it cannot be written; the file that was there is as it was.
+    """
+    path = None if "::" in url else local_path(url)
+    compression = infer_compression(file_name(url))
+    try:
+        if path:
+            _replace(path, content, compression)
+        else:
+            with fsspec.open(url, "wb", compression=compression) as file:
+                file.write(content)
+    except Exception as error:  # noqa: BLE001 - each protocol's package raises its own
+        reason = "no such folder" if isinstance(error, FileNotFoundError) else _reason(error)
+        raise ExportFailed(f"{public(url)}: {reason}") from None
+
+
+def _replace(path: Path, content: bytes, compression: str | None) -> None:
+    # Where a link stands, what it points to is replaced.
+    target = path.resolve()
+    mode = target.stat().st_mode if target.exists() else None
+    if mode is not None and not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    draft = target.with_name(f".{uuid4().hex}.tmp")
+    try:
+        with draft.open("xb") as raw, ExitStack() as stack:
+            # Neither the time nor the draft's name, so that the same stages are the same bytes.
+            plain = {"mtime": 0, "filename": ""} if compression == "gzip" else {}
+            packed = compr[compression](raw, mode="wb", **plain)
+            stack.enter_context(packed).write(content)
+        if mode is not None:
+            draft.chmod(stat.S_IMODE(mode))
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def unreadable(url: str, error: BaseException) -> SourceUnreadable:
-    """Return the error of a file that cannot be opened, read or written."""
-    if isinstance(error, FileNotFoundError):
-        return SourceUnreadable(f"{public(url)}: no such file")
-    text = error.strerror if isinstance(error, OSError) else None
-    reason = one_line(public(text or str(error))) or type(error).__name__
+    """Return the error of a file that cannot be opened, or not be read to its end."""
+    reason = "no such file" if isinstance(error, FileNotFoundError) else _reason(error)
     return SourceUnreadable(f"{public(url)}: {reason}")
 
 
@@ -113,6 +156,11 @@ def _require_regular(url: str) -> None:
             raise SourceUnreadable(f"{public(url)}: a folder, not a file")
         if not stat.S_ISREG(mode):
             raise SourceUnreadable(f"{public(url)}: not a regular file: copy it to one first")
+
+
+def _reason(error: BaseException) -> str:
+    text = error.strerror if isinstance(error, OSError) else None
+    return one_line(public(text or str(error))) or type(error).__name__
 
 
 class _Guarded(RawIOBase):

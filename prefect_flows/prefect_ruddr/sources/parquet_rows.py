@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
 from typing import IO, Any
 
 from prefect_ruddr.errors import RuddrError, SourceUnreadable
@@ -51,6 +52,26 @@ def parquet_rows(file: IO[bytes], name: str) -> Iterator[TableRow]:
         if row is None:
             return
         yield row
+
+
+def stages_parquet(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    """Return stages as the content of a Parquet file.
+
+    Args:
+        rows: The values of each stage by the names of the columns.
+        columns: The columns.
+
+    Raises:
+        SourceUnreadable: When pyarrow is not installed.
+    """
+    parquet = require_pyarrow("export")
+    import pyarrow  # noqa: PLC0415 - an extra
+
+    types = {"probability": pyarrow.float64(), "is_active": pyarrow.bool_()}
+    schema = pyarrow.schema([(name, types.get(name, pyarrow.string())) for name in columns])
+    content = BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema), content)
+    return content.getvalue()
 
 
 def _rows(parquet: Any, file: IO[bytes], name: str) -> Iterator[TableRow]:

@@ -14,6 +14,9 @@ from prefect_ruddr.texts import LONGEST_VALUE, listed, shown
 PipelineIds: TypeAlias = Mapping[str, UUID | str]
 """The id of each pipeline, by what somebody calls it."""
 
+LONGEST_NAME = 255
+"""How many characters the name of a pipeline may have."""
+
 MOST_NAMES = 5
 """How many of the known names are listed where an unknown one is like none of them."""
 
@@ -42,7 +45,7 @@ class PipelineNames:
             pipeline = parse_uuid(said)
             if pipeline is None:
                 errors.append(f"pipelines: {shown(name)} = {shown(said)}: not a UUID")
-            elif not isinstance(name, str) or not name.strip() or parse_uuid(name):
+            elif not _is_name(name):
                 errors.append(f"pipelines: {shown(name)}: not a name")
             else:
                 self._ids[name] = pipeline
@@ -95,3 +98,8 @@ class PipelineNames:
         if close:
             return f"no such pipeline; did you mean {shown(close[0])}?"
         return f"no such pipeline; there are {listed(map(shown, self._ids), MOST_NAMES)}"
+
+
+def _is_name(name: Any) -> bool:
+    is_text = isinstance(name, str) and len(name.strip()) > 0 and len(name) <= LONGEST_NAME
+    return is_text and parse_uuid(name) is None
