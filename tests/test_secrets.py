@@ -29,7 +29,7 @@ from prefect_ruddr import InvalidCredentials, RuddrCredentials, RuddrRequestErro
 from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.credentials import DEFAULT_BASE_URL
 from prefect_ruddr.sandbox import Sandbox
-from prefect_ruddr.texts import bounded
+from prefect_ruddr.texts import one_line
 from runs.records import eventually
 
 KEY = "rk_live_Zq8vN3xK7pW2mT5c"
@@ -210,9 +210,9 @@ def test_a_key_that_is_refused_is_in_no_frame_of_ours(
 def test_the_search_of_frames_finds_a_key() -> None:
     """A frame of ours that has the key in a variable is not passed over."""
     with pytest.raises(TypeError) as caught:
-        bounded(KEY.encode())  # type: ignore[arg-type]
+        one_line(KEY.encode())  # type: ignore[arg-type]
     caught.value.args = ()
-    with pytest.raises(AssertionError, match="bounded holds the key"):
+    with pytest.raises(AssertionError, match="one_line holds the key"):
         require_hidden(caught.value)
 
 
