@@ -251,15 +251,15 @@ def test_two_runs_do_not_write_to_one_workspace_at_the_same_time(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
 ) -> None:
     """The second waits, says so in its log, and plans on what the first has left."""
+    here = copy_context()  # it holds which Prefect API the tests use
+    second: list[Any] = []
     with ThreadPoolExecutor() as threads:
-        second: list[Any] = []
 
         def start(_: RecordedRequest) -> None:
             wanted = [{"id": stage["id"], "description": "Second."} for stage in sandbox.stages]
-            started = threads.submit(
-                copy_context().run, run, apply_stage_updates, ruddr_credentials, wanted
+            second.append(
+                threads.submit(here.run, run, apply_stage_updates, ruddr_credentials, wanted)
             )
-            second.append(started)
 
         edit_at(on_request, a_stage_is_written, start)
         first = run(apply_stage_updates, ruddr_credentials, updates_of(sandbox))

@@ -1,0 +1,201 @@
+"""Every end leaves an account: interrupted, cancelled, in an outage, or without Prefect."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelling
+from pydantic import SecretStr
+
+from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
+from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
+from prefect_ruddr.records.summary import SUMMARY_KEY
+from prefect_ruddr.runs import applying
+from prefect_ruddr.sandbox import RecordedRequest, Sandbox
+
+from .conftest import OnRequest
+from .records import (
+    artifacts,
+    eventually,
+    flow_runs_named,
+    flow_runs_under_way,
+    markdown,
+    methods,
+    patches,
+    run,
+    table,
+)
+from .updates import updates_of
+
+APPLY = Path(__file__).parents[1] / "kills" / "apply.py"
+
+
+@pytest.fixture
+def slow() -> Iterator[Sandbox]:
+    """A workspace whose stages take a while to be written: 20 requests a second, no burst."""
+    with Sandbox(stages=100, rate=None) as sandbox:
+        yield sandbox
+
+
+def started(sandbox: Sandbox, name: str) -> subprocess.Popen[bytes]:
+    """Start an apply of all stages in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, APPLY, name],
+        env={
+            **os.environ,
+            "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+            "RUDDR_API_KEY": sandbox.api_key,
+            "RUDDR_BASE_URL": sandbox.base_url,
+        },
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(updates_of(sandbox)).encode())
+    process.stdin.close()
+    return process
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+def test_a_run_that_is_interrupted_leaves_an_account(
+    slow: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest, sent: signal.Signals
+) -> None:
+    """Ctrl-C or SIGTERM in the middle: outcomes, summary, and an undo that restores all."""
+    before = slow.stages
+    slow.fail_next(100, method="PATCH", delay=0.2)
+    name = f"interrupted-{uuid4()}"
+    process = started(slow, name)
+    at: list[float] = []
+
+    def interrupt(_: RecordedRequest) -> None:
+        if len(patches(slow)) >= 40 and not at:
+            at.append(time.monotonic())
+            process.send_signal(sent)
+
+    on_request(interrupt)
+    process.wait(timeout=120)
+
+    late = [r for r in slow.requests if r.method == "PATCH" and r.arrived > at[0] + 2]
+    assert late == []
+    (flow_run,) = flow_runs_named(name)
+    flow_run_id = UUID(flow_run["id"])
+    outcomes = [row["outcome"] for row in table(flow_run_id, OUTCOMES_KEY)]
+    assert len(outcomes) == 100
+    assert outcomes.count("not_attempted") >= 20
+    said = markdown(flow_run_id, SUMMARY_KEY)
+    assert "the run was interrupted" in said
+    assert "## How to undo it" in said
+    held = {s["id"]: s["description"] for s in slow.stages}
+    for row, update in zip(table(flow_run_id, OUTCOMES_KEY), updates_of(slow), strict=True):
+        if row["written"] != "in doubt":
+            written = held[update["id"]] == update["description"]
+            assert written == (row["outcome"] == "updated")
+    slow.clear_faults()
+    key = ruddr_credentials.model_copy(
+        update={"api_key": SecretStr(slow.api_key), "base_url": slow.base_url}
+    )
+    run(undo_stage_updates, key, flow_run_id)
+    assert slow.stages == before
+
+
+def test_a_run_that_prefect_cancels_writes_no_more(slow: Sandbox, on_request: OnRequest) -> None:
+    """Also in a thread that no signal reaches: within two seconds, and with an account."""
+    key = RuddrCredentials(
+        api_key=SecretStr(slow.api_key), base_url=slow.base_url, requests_per_second=10, burst=1
+    )
+    at: list[float] = []
+    others = {record["id"] for record in flow_runs_under_way()}
+
+    def cancel() -> None:
+        (found,) = eventually(
+            lambda: [r for r in flow_runs_under_way() if r["id"] not in others],
+            lambda found: found and len(patches(slow)) >= 5,
+        )
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(UUID(found["id"]), Cancelling(), force=True)
+        at.append(time.monotonic())
+
+    thread = threading.Thread(target=copy_context().run, args=(cancel,))
+    thread.start()
+    ended = run(apply_stage_updates, key, updates_of(slow))
+    thread.join()
+
+    assert [r for r in slow.requests if r.method == "PATCH" and r.arrived > at[0] + 2] == []
+    left = [o for o in ended.report.outcomes if o.outcome == "not_attempted"]
+    assert len(left) > 50
+    assert "is Cancelling" in (left[0].error or "")
+    assert left[0].retryable
+    assert artifacts(ended.flow_run_id, OUTCOMES_KEY)
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_an_outage_ends_the_run(
+    slow: Sandbox, ruddr_credentials: RuddrCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After three calls in a row that used up their attempts, nothing more is sent."""
+    monkeypatch.setattr(applying, "CONCURRENCY", 1)
+    key = ruddr_credentials.model_copy(
+        update={"api_key": SecretStr(slow.api_key), "base_url": slow.base_url}
+    )
+    slow.fail_next(1000, method="PATCH", status=503)
+    ended = run(apply_stage_updates, key, updates_of(slow))
+    counts = ended.report.counts
+    assert (counts["failed"], counts["not_attempted"]) == (3, 97)
+    assert methods(slow)["PATCH"] == 3 * 5
+    left = ended.report.outcomes[-1]
+    assert "Run it again when Ruddr answers" in (left.error or "")
+    assert len(ended.report.retryable()) == 100
+
+
+def test_an_answer_that_asks_for_a_long_wait_ends_the_run(
+    slow: Sandbox, ruddr_credentials: RuddrCredentials
+) -> None:
+    """Retry-After of a day: what is under way ends, and the message says when to try again."""
+    key = ruddr_credentials.model_copy(
+        update={"api_key": SecretStr(slow.api_key), "base_url": slow.base_url}
+    )
+    slow.fail_next(1000, method="PATCH", status=429, headers={"Retry-After": "86400"})
+    ended = run(apply_stage_updates, key, updates_of(slow))
+    assert methods(slow)["PATCH"] <= applying.CONCURRENCY
+    left = ended.report.outcomes[-1]
+    assert left.outcome == "not_attempted"
+    assert "Try again after 20" in (left.error or "")
+    assert left.retryable
+
+
+def test_an_undo_refuses_a_run_that_goes_on(
+    slow: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
+) -> None:
+    """It may still be writing, so undoing it now would undo half."""
+    key = ruddr_credentials.model_copy(
+        update={"api_key": SecretStr(slow.api_key), "base_url": slow.base_url}
+    )
+    slow.fail_next(100, method="PATCH", delay=0.1)
+    name = f"goes-on-{uuid4()}"
+    process = started(slow, name)
+    eventually(lambda: len(patches(slow)), lambda count: count > 5)
+    (flow_run,) = flow_runs_named(name)
+    undo = run(undo_stage_updates, key, UUID(flow_run["id"]))
+    assert type(undo.result).__name__ == "RunNotEnded"
+    assert "has not ended, it is Running" in str(undo.result)
+    process.wait(timeout=120)
+    assert {s["description"] for s in slow.stages} == {
+        update["description"] for update in updates_of(slow)
+    }
+    again: Any = run(undo_stage_updates, key, UUID(flow_run["id"]))
+    assert again.report.counts["updated"] == 100
