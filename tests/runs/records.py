@@ -122,6 +122,11 @@ def logs(flow_run_id: UUID) -> list[dict[str, Any]]:
     return _filtered("logs", logs={"flow_run_id": {"any_": [str(flow_run_id)]}})
 
 
+def logs_of_all() -> list[dict[str, Any]]:
+    """Return the latest log lines of all runs, as far as they are recorded."""
+    return _filtered("logs", sort="TIMESTAMP_DESC")
+
+
 def flow_runs_under_way() -> list[dict[str, Any]]:
     """Return the flow runs that Prefect holds for running."""
     return _filtered("flow_runs", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})

@@ -17,7 +17,7 @@ from prefect_ruddr.runs import steps
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import OnRequest
-from .records import eventually, logs, methods, patches, run
+from .records import eventually, logs_of_all, methods, patches, run
 from .updates import updates_of
 
 EDITED = "A colleague was here."
@@ -247,36 +247,43 @@ def test_looking_costs_three_in_a_hundred_requests() -> None:
         assert methods(sandbox) == {"GET": 2 + 1 + 4 + 2, "PATCH": 200}
 
 
-def test_two_runs_do_not_write_to_one_workspace_at_the_same_time(
+def test_a_run_waits_for_the_one_that_writes_to_its_workspace(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+) -> None:
+    """It says so in its log, and plans on what the other has left."""
+    turn = f"writing-{sandbox.workspace['id']}"
+    updates = updates_of(sandbox)
+    with ThreadPoolExecutor() as threads:
+        with locked(turn):
+            started = threads.submit(
+                copy_context().run, run, apply_stage_updates, ruddr_credentials, updates
+            )
+            eventually(
+                lambda: [l for l in logs_of_all() if "waiting for its end" in l["message"]],
+                lambda found: found,
+            )
+            sandbox.edit(updates[0]["id"], description=updates[0]["description"])
+            assert patches(sandbox) == []
+        ended = started.result(timeout=120)
+    assert ended.outcomes == ["unchanged"] + ["updated"] * 17
+
+
+def test_a_run_that_writes_has_the_turn_to_itself(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
 ) -> None:
-    """The second waits, says so in its log, and plans on what the first has left."""
-    here = copy_context()  # it holds which Prefect API the tests use
-    second: list[Any] = []
-    with ThreadPoolExecutor() as threads:
+    """While it writes nobody else gets the turn, and afterwards everybody does."""
+    free: list[bool] = []
 
-        def start(_: RecordedRequest) -> None:
-            wanted = [{"id": stage["id"], "description": "Second."} for stage in sandbox.stages]
-            second.append(
-                threads.submit(here.run, run, apply_stage_updates, ruddr_credentials, wanted)
-            )
+    def try_the_turn(request: RecordedRequest) -> None:
+        if request.method == "PATCH":
+            with locked(f"writing-{sandbox.workspace['id']}") as taken:
+                free.append(taken)
 
-        edit_at(on_request, a_stage_is_written, start)
-        first = run(apply_stage_updates, ruddr_credentials, updates_of(sandbox))
-        ended = second[0].result(timeout=120)
-
-    assert first.outcomes == ["updated"] * 18
-    assert ended.outcomes == ["updated"] * 18
-    assert {stage["description"] for stage in sandbox.stages} == {"Second."}
-    bodies = [body["description"] for _, body in patches(sandbox)]
-    assert bodies[18:] == ["Second."] * 18
-    waited = eventually(
-        lambda: [
-            line for line in logs(ended.flow_run_id) if "waiting for its end" in line["message"]
-        ],
-        lambda found: found,
-    )
-    assert len(waited) == 1
+    on_request(try_the_turn)
+    run(apply_stage_updates, ruddr_credentials, updates_of(sandbox, 3))
+    assert free == [False] * 3
+    with locked(f"writing-{sandbox.workspace['id']}") as taken:
+        assert taken
 
 
 def test_a_run_that_may_overlap_waits_for_nobody(

@@ -150,11 +150,12 @@ class Applying:
         self._make_room()
         if self._stop.reason:
             return
+        # Before it is sent: the run may be interrupted at any point.
+        self._under_way[change.stage_id] = change
         # Quoted, as Prefect would otherwise search each for the futures of other tasks.
         future = apply_stage_change.submit(  # type: ignore[call-overload]  # it unwraps them
             quote(self._ruddr_credentials), quote(change), quote(seen), quote(self._stop)
         )
-        self._under_way[change.stage_id] = change
         future.add_done_callback(partial(self._note_done, change))
 
     def _note_done(self, change: StageChange, future: _Future) -> None:
@@ -182,9 +183,9 @@ class Applying:
     def _settle(self, seconds: float | None = None) -> None:
         """Wait for a step to end, and record its outcome."""
         change, future = self._done.get(timeout=seconds)
-        del self._under_way[change.stage_id]
         ended = step_ended(change, future)
         self._record(change, ended.outcome)
+        del self._under_way[change.stage_id]
         self._look_for_trouble(ended)
 
     def _record(self, change: StageChange, outcome: StageOutcome) -> None:
