@@ -55,11 +55,9 @@ class Wanted:
 
         Doubtful values are left out: the stage holds them.
         """
-        if isinstance(self.fields, StageUpdate):
-            return self.fields
         # An update has to set something: where nothing is left, what the stage holds.
-        fields = self.fields.fields if self.fields else {"is_active": stage.is_active}
-        return StageUpdate.model_validate({"id": stage.id, **fields})
+        fields = self.fields or StageFields(is_active=stage.is_active)
+        return fields.of(stage.id)
 
     def doubts_about(self, stage: Stage) -> list[str]:
         """Return what is wrong with the values that the stage does not hold."""
@@ -70,7 +68,7 @@ class Wanted:
         """The row again, with every name of a pipeline resolved."""
         if isinstance(self.address, UUID):
             if self.fields and not self.doubts:
-                return StageUpdate.model_validate({"id": self.address, **self.said})
+                return self.fields.of(self.address)
             address: dict[str, Any] = {"id": self.address}
         else:
             address = {} if self.address is None else self.address.row
