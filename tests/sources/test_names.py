@@ -211,6 +211,8 @@ def test_a_row_whose_stage_is_not_found_shows_the_name_that_was_typed() -> None:
     judged = intake([{"stage": "Negotation", "probability": 0.5}])
     judged.compare(BY_ID)
     assert judged.rows[0].outcome.stage_name == "Negotation"
+    unknown = intake([{"stage": "Won", "pipeline": "Sales", "probability": 0.5}])
+    assert unknown.rows[0].outcome.stage_name == "Won"
     assert judged.errors == {
         0: "stage = 'Negotation': no stage is called that; the closest: 'Negotiation'"
     }

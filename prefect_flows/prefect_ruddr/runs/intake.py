@@ -64,7 +64,7 @@ class JudgedRow:
         return StageOutcome(
             outcome="not_attempted" if good else "rejected",
             stage_id=self.stage_id,
-            stage_name=self.by_name.stage if self.by_name else None,
+            stage_name=self.wanted.stage_name,
             after=self.wanted.said if good else {},
             error=self.error,
             retryable=good,

@@ -41,23 +41,23 @@ class Wanted:
         doubts: Values that break a limit, in a row that was read from Ruddr: they are wrong
             unless the stage holds them.
         errors: What is wrong, one text for each error.
+        stage_name: The name that was typed, if any.
     """
 
     address: StageAddress | None = None
     fields: StageFields | None = None
     doubts: tuple[FieldError, ...] = ()
     errors: tuple[str, ...] = ()
+    stage_name: str | None = None
 
     def update(self, stage: Stage) -> StageUpdate:
         """Return the update of the stage that was found.
 
         Doubtful values are left out: the stage holds them.
         """
-        if isinstance(self.fields, StageUpdate):
-            return self.fields
         # An update has to set something: where nothing is left, what the stage holds.
-        fields = self.fields.fields if self.fields else {"is_active": stage.is_active}
-        return StageUpdate.model_validate({"id": stage.id, **fields})
+        fields = self.fields or StageFields(is_active=stage.is_active)
+        return fields.of(stage.id)
 
     def doubts_about(self, stage: Stage) -> list[str]:
         """Return what is wrong with the values that the stage does not hold."""
@@ -68,12 +68,12 @@ class Wanted:
         """The row again, with every name of a pipeline resolved."""
         if isinstance(self.address, UUID):
             if self.fields and not self.doubts:
-                return StageUpdate.model_validate({"id": self.address, **self.said})
+                return self.fields.of(self.address)
             address: dict[str, Any] = {"id": self.address}
         else:
             address = {} if self.address is None else self.address.row
         doubts = {doubt.field: doubt.value for doubt in self.doubts}
-        read_only = dict.fromkeys(READ_ONLY_NAMES if doubts else ())
+        read_only = dict.fromkeys(READ_ONLY_NAMES if doubts else (), "as it was read")
         return dict[str, Any](**address, **self.said, **doubts, **read_only)
 
     @property
@@ -106,11 +106,16 @@ def judge(row: Any, pipelines: PipelineNames) -> Wanted:
         for error in found
         if error not in doubts and not (unknown and error.field == _PIPELINE)
     ]
-    if errors:
-        return Wanted(address, errors=(*errors, *(doubt.text for doubt in doubts)))
-    if doubts:
+    if doubts and not errors:
         fields, _ = _validated(_without(set_to, {doubt.field for doubt in doubts}))
-    return Wanted(address, fields, doubts)
+    typed = said.get("stage")
+    return Wanted(
+        address,
+        None if errors else fields,
+        doubts,
+        tuple(errors),
+        typed if isinstance(typed, str) else None,
+    )
 
 
 def _address(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from itertools import takewhile
 from numbers import Real
 from typing import Annotated, Any, Self, TypeAlias
 from uuid import UUID
@@ -64,7 +63,7 @@ def _number(value: Any) -> Any:
         number = value if isinstance(value, Decimal) else Decimal(str(value))
     except (ArithmeticError, ValueError):
         number = Decimal(_nearest_float(value))
-    if number.is_finite() and _decimal_places(number) > PROBABILITY_DECIMALS:
+    if _has_too_many_decimals(number):
         raise PydanticCustomError(
             "decimal_places", "Input should have at most 4 decimal places (round it)"
         )
@@ -78,11 +77,12 @@ def _nearest_float(value: Any) -> str:
         return "inf"
 
 
-def _decimal_places(number: Decimal) -> int:
+def _has_too_many_decimals(number: Decimal) -> bool:
     _, digits, exponent = number.as_tuple()
-    if not isinstance(exponent, int) or not any(digits):
-        return 0
-    return -exponent - sum(1 for _ in takewhile(lambda digit: not digit, reversed(digits)))
+    if not isinstance(exponent, int) or exponent >= -PROBABILITY_DECIMALS:
+        return False
+    # Zeros at the end do not count: Decimal("0.500000") has one place.
+    return any(digits[exponent + PROBABILITY_DECIMALS :])
 
 
 def _not_blank(value: str | None) -> str | None:
@@ -185,6 +185,11 @@ class StageFields(BaseModel):
             for name in FIELD_NAMES
             if name in self.model_fields_set
         }
+
+    def of(self, stage_id: UUID) -> StageUpdate:
+        """Return these fields as the update of a stage; they were validated already."""
+        names = {"id", *self.model_fields_set}
+        return StageUpdate.model_construct(names, **(dict(self) | {"id": stage_id}))
 
 
 class StageUpdate(StageFields):
