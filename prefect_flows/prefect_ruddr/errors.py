@@ -4,6 +4,8 @@
 RuddrError
 ├── InvalidStageUpdates (ValueError)      the input is wrong; nothing was sent
 ├── SourceUnreadable                      a file of updates that cannot be read
+├── HistoryRefused                        a history of deals that cannot be evaluated
+├── ExtraMissing                          a package of an extra is not installed
 ├── InvalidCredentials                    the key or the URL cannot be right; nothing was sent
 ├── StageUpdatesFailed                    a run in which not every update is in effect
 ├── StageEdited                           somebody changed the stage since; not written
@@ -75,6 +77,27 @@ class InvalidStageUpdates(RuddrError, ValueError):
 
 class SourceUnreadable(RuddrError):
     """A file of updates that cannot be opened, or not be read to its end; nothing was sent."""
+
+
+class HistoryRefused(RuddrError):
+    """A history of deals, or options for it, that cannot be evaluated; nothing was sent.
+
+    Attributes:
+        errors: One text for each kind of error, with how many rows have it and where.
+    """
+
+    def __init__(self, errors: Sequence[str]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(self.errors)
+
+    def __str__(self) -> str:
+        more = len(self.errors) - MOST_TEXTS
+        listed = "; ".join(self.errors[:MOST_TEXTS]) + (f"; and {more} more" * (more > 0))
+        return f"The history of deals is refused: {listed}"
+
+
+class ExtraMissing(RuddrError):
+    """A package that only some users need is not installed; the text says how to install it."""
 
 
 class InvalidCredentials(RuddrError):
