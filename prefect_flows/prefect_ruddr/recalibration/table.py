@@ -67,9 +67,9 @@ def backtest_sentence(test: Backtest | NoBacktest) -> str:
     if isinstance(test, NoBacktest):
         return f"{test.pipeline}: {test.reason}."
     open_then = (
-        f"Of {test.open_deals} deals open then, {test.open_won} have been won since; the old"
-        f" numbers expected {test.open_expected_old:.0f}, the new ones"
-        f" {test.open_expected_new:.0f}."
+        f"Open at the beginning: {test.open_deals}, of which the old numbers expected to win"
+        f" {test.open_expected_old:.0f}, the new ones {test.open_expected_new:.0f}; won since:"
+        f" {test.open_won}."
     )
     begin = f"{test.pipeline}, tested on the deals since {test.since:%Y-%m-%d}:"
     if all(stage.old == stage.new for stage in test.stages):
