@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from prefect_ruddr import Stage
 
@@ -101,7 +101,7 @@ def _way(
     random: Random,
     ways: Sequence[Stage],
     rates: Sequence[float],
-    ends: dict[str, Stage],
+    ends: Mapping[Literal["won", "lost"], Stage],
     born: datetime,
 ) -> Iterator[Entry]:
     """Yield the stages that a deal enters."""
