@@ -168,7 +168,10 @@ def _reliability_panel(axes: Axes, test: Backtest, most: int) -> None:
     verdict = "nothing would have changed" if same else _VERDICTS[test.verdict]
     brier = f"Brier {test.old.brier:.3f}" + f" → {test.new.brier:.3f}" * (not same)
     axes.set_title(_cut(test.pipeline, 30), **_title(10.5), loc="left", pad=20)
-    axes.text(0, 1.055, f"{verdict}; {brier}", transform=axes.transAxes, **_text(8.5, colour=_SOFT))
+    axes.annotate(
+        f"{verdict}; {brier}", (0, 1), (0, 10), xycoords="axes fraction",
+        textcoords="offset points", **_text(8.5, colour=_SOFT),
+    )  # fmt: skip
     for stage in test.stages:
         size = 18 + 120 * stage.deals / most
         axes.plot([stage.new] * 2, [stage.low, stage.high], color=_NEW, linewidth=1.2, alpha=0.6)
@@ -226,17 +229,17 @@ def _largest(recalibration: Recalibration) -> str:
     if not changes:
         return ""
     _, label, figures = max(changes)
-    return f"; {_cut(label, 40)} most, {figures}"
+    return f"; {_cut(label, 27)} most, {figures}"
 
 
 def _reliability_title(tests: Sequence[Backtest]) -> str:
     better = sum(test.verdict == "better" for test in tests)
     worse = sum(test.verdict == "worse" for test in tests)
-    of = f"of {len(tests)} pipelines" if len(tests) > 1 else "of one pipeline"
+    where = f" in {worse or better} of {len(tests)} pipelines" if len(tests) > 1 else ""
     if worse:
-        return f"The new numbers would have done worse in {worse} {of}"
+        return f"The new numbers would have done worse{where}"
     if better:
-        return f"The new numbers would have been closer to the truth in {better} {of}"
+        return f"The new numbers would have been closer to the truth{where}"
     return "Old and new numbers come equally close to what happened"
 
 
@@ -251,7 +254,8 @@ def _figure(height: float) -> Figure:
 
 
 def _titles(figure: Figure, height: float, title: str, subtitle: str) -> None:
-    figure.text(0.02, 1 - 0.16 / height, title, va="top", **_title(14))
+    size = min(14, 14 * 64 / len(title))
+    figure.text(0.02, 1 - 0.16 / height, title, va="top", **_title(size))
     figure.text(
         0.02, 1 - 0.50 / height, subtitle, va="top", color=_SOFT, fontsize=9, linespacing=1.45
     )
