@@ -69,6 +69,7 @@ def example(kind: type[RuddrError]) -> RuddrError:
         )
     arguments: dict[str, tuple[Any, ...]] = {
         "InvalidStageUpdates": (["name = '': too short", "id: missing"],),
+        "HistoryRefused": (["no rows", "stale extract?"],),
         "StageUpdatesFailed": ("2 of 3 failed.", {"a report": "of any kind"}),
     }
     make: Callable[..., RuddrError] = kind

@@ -5,6 +5,8 @@ RuddrError
 ├── InvalidStageUpdates (ValueError)      the input is wrong; nothing was sent
 ├── SourceUnreadable                      a file of updates that cannot be read
 ├── ExportFailed                          a file that cannot be written
+├── HistoryRefused                        a history of deals that cannot be evaluated
+├── ExtraMissing                          a package of an extra is not installed
 ├── InvalidCredentials                    the key or the URL cannot be right; nothing was sent
 ├── StageUpdatesFailed                    a run in which not every update is in effect
 │   └── RunNotRecorded                    a run whose end Prefect could not record
@@ -82,6 +84,25 @@ class SourceUnreadable(RuddrError):
 
 class ExportFailed(RuddrError):
     """A file that cannot be written; on this machine the one that was there is as it was."""
+class HistoryRefused(RuddrError):
+    """A history of deals, or options for it, that cannot be evaluated; nothing was sent.
+
+    Attributes:
+        errors: One text for each kind of error, with how many rows have it and where.
+    """
+
+    def __init__(self, errors: Sequence[str]) -> None:
+        self.errors = tuple(errors)
+        super().__init__(self.errors)
+
+    def __str__(self) -> str:
+        more = len(self.errors) - MOST_TEXTS
+        listed = "; ".join(self.errors[:MOST_TEXTS]) + (f"; and {more} more" * (more > 0))
+        return f"The history of deals is refused: {listed}"
+
+
+class ExtraMissing(RuddrError):
+    """A package that only some users need is not installed; the text says how to install it."""
 
 
 class InvalidCredentials(RuddrError):
