@@ -84,6 +84,8 @@ class SourceUnreadable(RuddrError):
 
 class ExportFailed(RuddrError):
     """A file that cannot be written; on this machine the one that was there is as it was."""
+
+
 class HistoryRefused(RuddrError):
     """A history of deals, or options for it, that cannot be evaluated; nothing was sent.
 

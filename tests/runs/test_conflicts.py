@@ -259,7 +259,7 @@ def test_a_run_waits_for_the_one_that_writes_to_its_workspace(
                 copy_context().run, run, apply_stage_updates, ruddr_credentials, updates
             )
             eventually(
-                lambda: [l for l in logs_of_all() if "waiting for its end" in l["message"]],
+                lambda: [each for each in logs_of_all() if "waiting for" in each["message"]],
                 lambda found: found,
             )
             sandbox.edit(updates[0]["id"], description=updates[0]["description"])

@@ -13,12 +13,12 @@ from zoneinfo import ZoneInfo
 from attrs import define, field
 
 from prefect_ruddr.errors import HistoryRefused
-from prefect_ruddr.texts import shown
 from prefect_ruddr.recalibration.deals import Deal, DealOutcome, Event, History
 from prefect_ruddr.recalibration.options import RecalibrationOptions
 from prefect_ruddr.recalibration.stage_finder import StageFinder
+from prefect_ruddr.sources.cells import is_blank
 from prefect_ruddr.stages.stage import Stage
-from prefect_ruddr.sources.tables import is_blank
+from prefect_ruddr.texts import shown
 
 COLUMNS = ("opportunity_id", "stage_id", "stage", "pipeline", "entered_at", "outcome", "closed_at")
 MOST_PLACES = 5

@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from prefect_ruddr.errors import InvalidStageUpdates
-from prefect_ruddr.texts import shown
-from prefect_ruddr.stages.names import StageName, StageNames
 from prefect_ruddr.recalibration.options import RecalibrationOptions
+from prefect_ruddr.stages.names import StageName, StageNames
 from prefect_ruddr.stages.stage import Stage
+from prefect_ruddr.texts import shown
 
 
 class StageFinder:
@@ -30,7 +30,7 @@ class StageFinder:
             try:
                 self._found[key] = self._look_up(given)
             except InvalidStageUpdates as error:
-                self._found[key] = "; ".join(error.violations)
+                self._found[key] = "; ".join(error.errors)
         return self._found[key]
 
     def _look_up(self, given: Mapping[str, Any]) -> Stage | str | None:
@@ -56,7 +56,7 @@ class StageFinder:
                 for stage in self.stages.values()
             ):
                 raise
-            return self._unknown(f"{'; '.join(error.violations)} (renamed may name it)")
+            return self._unknown(f"{'; '.join(error.errors)} (renamed may name it)")
 
     def _by_id(self, given: Any) -> Stage | str | None:
         stage_id = _uuid(given)
