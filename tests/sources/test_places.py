@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import gc
 import gzip
 import lzma
 import zipfile
@@ -16,7 +17,7 @@ import fsspec  # type: ignore[import-untyped]
 import pytest
 
 from prefect_ruddr import InvalidStageUpdates, SourceUnreadable
-from prefect_ruddr.sources.files import read_source
+from prefect_ruddr.sources.files import read_rows, read_source
 
 from .files import A, asked, errors_in
 
@@ -150,3 +151,22 @@ def test_a_damaged_file_is_refused_as_a_whole(tmp_path: Path, content: bytes, re
     path.write_bytes(content)
     with pytest.raises(SourceUnreadable, match=reason):
         read_source(path, on_invalid="skip")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.xz", ".csv.bz2"])
+def test_a_file_is_closed_when_it_is_read(tmp_path: Path, suffix: str) -> None:
+    """The packed one too, at once and not by the garbage collector."""
+    path = tmp_path / f"stages{suffix}"
+    with fsspec.open(f"file://{path}", "wb", compression="infer") as file:
+        file.write(CSV + b"x,y\n")
+    gc.disable()
+    try:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        kept = [read_rows(path) for _ in range(3)]
+        for rows in kept:
+            next(rows)
+            rows.close()  # type: ignore[attr-defined]  # a generator
+        errors_in(path)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    finally:
+        gc.enable()

@@ -72,6 +72,16 @@ def test_stages_stand_under_their_pipelines(stages_yaml: Any) -> None:
     ]
 
 
+def test_a_pipeline_may_be_called_anything(stages_yaml: Any) -> None:
+    """In quotes, `null` is a name."""
+    path = stages_yaml(
+        f'pipelines: {{"null": {PIPELINE}}}\nstages: {{"null": [{{id: {A}, name: Won}}]}}\n'
+    )
+    assert asked(read_source(path)) == [
+        {"id": A, "name": "Won", "opportunity_pipeline_id": PIPELINE}
+    ]
+
+
 @pytest.mark.parametrize("start", ["", "stages:\n"])
 def test_a_plain_list_will_do(stages_yaml: Any, start: str) -> None:
     """Where pipelines do not matter; in a `.yml` file too."""

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from io import BufferedReader, RawIOBase, TextIOWrapper
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, TypeAlias, TypeVar
@@ -77,10 +77,12 @@ def opened(url: str, name: str) -> Iterator[IO[bytes]]:
     """
     _require_regular(url)
     try:
-        file = fsspec.open(url, "rb", compression=infer_compression(name)).open()
+        source = fsspec.open(url, "rb", compression=infer_compression(name))
+        file = source.open()
     except Exception as error:  # noqa: BLE001 - each protocol's package raises its own
         raise unreadable(url, error) from None
-    with file, BufferedReader(_Guarded(file, url)) as guarded:
+    # Closes the packed file too; what unpacks it would not.
+    with closing(source), BufferedReader(_Guarded(file, url)) as guarded:
         yield guarded
 
 

@@ -153,9 +153,10 @@ class _Builder:
             key = self._node(event, level + 1)
             if not isinstance(key, Scalar):
                 raise self._refused(event, "a name should be a text")
-            if key.text in found:
+            name = "" if _is_null(key) else key.text
+            if name in found:
                 raise self._refused(event, f"{one_line(key.text, LONGEST_VALUE)}: there twice")
-            found[key.text] = self._node(next(self._events), level + 1)
+            found[name] = self._node(next(self._events), level + 1)
         return found
 
     def _refused(self, event: yaml.Event, why: str) -> BrokenSource:
@@ -176,12 +177,8 @@ class _Layout:
         unknown = found.keys() - {"pipelines", "stages"}
         if unknown or "stages" not in found:
             raise self._refused(top, LAYOUT)
-        pipelines = {
-            name: _plain(node, "pipeline")
-            for name, node in (
-                self._named(found["pipelines"]) if "pipelines" in found else {}
-            ).items()
-        }
+        named = self._named(found["pipelines"]) if "pipelines" in found else {}
+        pipelines = {name: _plain(node, "pipeline") for name, node in named.items()}
         return YamlFile(pipelines, list(self._stages(found["stages"])))
 
     def _stages(self, stages: Node) -> Iterator[RawRow]:
@@ -189,7 +186,8 @@ class _Layout:
             yield from self._list(stages, None)
             return
         for pipeline, listed in self._named(stages).items():
-            yield from self._list(listed, None if pipeline in _NULLS else pipeline)
+            # `~` stands for a pipeline that is not known, and "~" in quotes for one of that name.
+            yield from self._list(listed, pipeline or None)
 
     def _list(self, node: Node, pipeline: str | None) -> Iterator[RawRow]:
         if _is_null(node):

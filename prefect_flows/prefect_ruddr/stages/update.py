@@ -189,7 +189,7 @@ class StageFields(BaseModel):
     def of(self, stage_id: UUID) -> StageUpdate:
         """Return these fields as the update of a stage; they were validated already."""
         names = {"id", *self.model_fields_set}
-        return StageUpdate.model_construct(names, **(dict(self) | {"id": stage_id}))
+        return StageUpdate.model_construct(names, **(vars(self) | {"id": stage_id}))
 
 
 class StageUpdate(StageFields):
