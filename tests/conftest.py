@@ -1,14 +1,22 @@
-"""What the tests share: a Prefect API for the session, and a sandbox Ruddr for each test."""
+"""What the tests share: a Prefect API for each process that tests, a sandbox for each test."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Before Prefect is imported: it reads its settings then.
+# Before Prefect is imported: it reads its settings then. pytest-xdist runs this in each of its
+# workers, so that each has a home of its own, whatever this person has configured.
+_home = tempfile.TemporaryDirectory(prefix="prefect-home-")
+atexit.register(_home.cleanup)
+for _name in [name for name in os.environ if name.startswith("PREFECT_")]:
+    del os.environ[_name]
 os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_HOME"] = _home.name
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 
 import pytest
@@ -25,12 +33,27 @@ API_KEY = "rk_test_4f9d2c7b1a8e"
 
 # A busy machine is slow now and then; that says nothing about an example.
 settings.register_profile("repository", deadline=None)
-settings.load_profile("repository")
+# For the inner loop: `make test-fast`.
+settings.register_profile("fast", deadline=None, max_examples=10)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repository"))
+
+_SERVER_FIXTURES = {"prefect_api", "installation"}
+_SHARED = {"class", "module", "package"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a Prefect server, and keep tests together that share what is set up."""
+    for item in items:
+        if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("prefect")
+        definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
+        if any(fixture[-1].scope in _SHARED for fixture in definitions):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[None]:
-    """A real Prefect API with a database of its own, for the whole session.
+    """A real Prefect API with a database of its own, for all tests of this process.
 
     Without heartbeats: at the end of a flow, the thread that sends them takes a second to stop.
     """
