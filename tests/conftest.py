@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Before Prefect is imported: it reads its settings then. pytest-xdist runs this in each of its
-# workers, so that each has a home of its own, whatever this person has configured.
-_home = tempfile.TemporaryDirectory(prefix="prefect-home-")
-atexit.register(_home.cleanup)
-for _name in [name for name in os.environ if name.startswith("PREFECT_")]:
-    del os.environ[_name]
+# Before Prefect is imported: it reads its settings then. Each worker of pytest-xdist has a home
+# of its own, and none has this person's.
 os.environ["DO_NOT_TRACK"] = "1"
-os.environ["PREFECT_HOME"] = _home.name
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 
 import pytest
@@ -28,6 +25,8 @@ from pydantic import SecretStr
 from prefect_ruddr import RuddrCredentials
 from prefect_ruddr.api import answers
 from prefect_ruddr.sandbox import Sandbox
+
+atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 
 API_KEY = "rk_test_4f9d2c7b1a8e"
 
