@@ -18,7 +18,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: install
 install: $(READY) ## Make the environment .venv that all targets use
@@ -58,8 +58,9 @@ test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest -q $(PARALLEL)
 
 .PHONY: test-fast
-test-fast: $(READY) ## Run the tests that need no Prefect server, for the inner loop
-	@HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q $(PARALLEL) -m "not long and not prefect"
+test-fast: $(READY) ## Run the tests that need no Prefect server and no generator, for the inner loop
+	@HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q $(PARALLEL) -m "not long and not prefect" \
+		--ignore=tests/test_generated_client.py --ignore=tests/sandbox/test_conformance.py
 
 .PHONY: test-all
 test-all: $(READY) ## Run the tests and the long suite: kills, long fuzzing, every way to start

@@ -19,7 +19,6 @@ os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 import pytest
 from hypothesis import settings
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials
@@ -56,6 +55,9 @@ def prefect_api() -> Iterator[None]:
 
     Without heartbeats: at the end of a flow, the thread that sends them takes a second to stop.
     """
+    # It imports Prefect's server, which takes a third of the time until the first test.
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+
     with (
         prefect_test_harness(server_startup_timeout=120),
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),

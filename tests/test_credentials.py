@@ -268,6 +268,7 @@ def test_a_block_is_saved_and_loaded_by_name(ruddr_credentials: RuddrCredentials
     assert ruddr_credentials.api_key.get_secret_value() not in document.model_dump_json()
 
 
+@pytest.mark.prefect
 def test_the_block_type_is_found_through_its_entry_point() -> None:
     """A Prefect that has imported nothing of ours finds the collection, and so the block type."""
     program = (

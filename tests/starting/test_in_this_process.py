@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from prefect import flow
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 from prefect.transactions import transaction
-from prefect_dask.task_runners import DaskTaskRunner
 
 from prefect_ruddr import (
     RuddrCredentials,
@@ -38,11 +37,11 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _swept_up() -> Iterator[None]:
-    """What a test leaves open is found by that test, which expects it, and not by a later one."""
-    yield
+def to_its_end(coroutine: Coroutine[Any, Any, StageReport]) -> StageReport:
+    """Run it, and sweep up what Prefect left open, so that no later test is charged with it."""
+    report = asyncio.run(coroutine)
     gc.collect()
+    return report
 
 
 def from_a_script(ruddr_credentials: RuddrCredentials, updates: Updates) -> StageReport:
@@ -53,7 +52,7 @@ def from_a_notebook(ruddr_credentials: RuddrCredentials, updates: Updates) -> St
     async def cell() -> StageReport:
         return apply_stage_updates(ruddr_credentials, updates)
 
-    return asyncio.run(cell())
+    return to_its_end(cell())
 
 
 def from_a_notebook_in_a_thread(
@@ -62,7 +61,7 @@ def from_a_notebook_in_a_thread(
     async def cell() -> StageReport:
         return await asyncio.to_thread(apply_stage_updates, ruddr_credentials, updates)
 
-    return asyncio.run(cell())
+    return to_its_end(cell())
 
 
 def under_a_sync_flow(ruddr_credentials: RuddrCredentials, updates: Updates) -> StageReport:
@@ -78,7 +77,7 @@ def under_an_async_flow(ruddr_credentials: RuddrCredentials, updates: Updates) -
     async def parent() -> StageReport:
         return apply_stage_updates(ruddr_credentials, updates)
 
-    return asyncio.run(parent())
+    return to_its_end(parent())
 
 
 def with_options(**options: Any) -> Way:
@@ -132,6 +131,9 @@ def processes() -> Any:
 
 
 def dask() -> Any:
+    # It takes seconds to import.
+    from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415
+
     cluster = {"n_workers": 1, "threads_per_worker": 2, "processes": True}
     return DaskTaskRunner(cluster_kwargs=cluster | {"dashboard_address": None})
 

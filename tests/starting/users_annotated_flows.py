@@ -1,7 +1,7 @@
 """As `users_flows`, in a module whose annotations are only strings.
 
-Prefect cannot resolve those of a flow or task that travels to another process, so they name
-nothing but Python's own types.
+Prefect cannot resolve the names in those of a flow that travels to another process, so this flow's
+are Python's own types. What is no parameter, and a task, may be annotated with anything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 from prefect import flow, task
 
-from prefect_ruddr import RuddrCredentials, apply_stage_updates
+from prefect_ruddr import RuddrCredentials, StageReport, StageUpdate, apply_stage_updates
 
 
 @flow
@@ -20,7 +20,9 @@ def recalibrate_annotated(updates: list[dict[str, object]]) -> object:
 
 
 @task
-def recalibrated_annotated(ruddr_credentials: object, updates: list[dict[str, object]]) -> object:
+def recalibrated_annotated(
+    ruddr_credentials: RuddrCredentials, updates: list[StageUpdate]
+) -> StageReport:
     """Change stages, wherever the task runner has this run."""
     return apply_stage_updates(ruddr_credentials, updates)
 
