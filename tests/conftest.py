@@ -6,8 +6,11 @@ import asyncio
 import atexit
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 # Before Prefect is imported: it reads its settings then. Each worker of pytest-xdist has a home
@@ -27,6 +30,7 @@ from prefect_ruddr.sandbox import Sandbox
 
 atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 
+ROOT = Path(__file__).parents[1]
 API_KEY = "rk_test_4f9d2c7b1a8e"
 
 # A busy machine is slow now and then; that says nothing about an example.
@@ -63,6 +67,16 @@ def prefect_api() -> Iterator[None]:
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as a release would build it."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    [built] = folder.glob("*.whl")
+    return built
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from deployment.installation import PATIENCE, running, waiting_for
-from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
-from prefect_ruddr.runs.reports import OUTCOMES_KEY
+from prefect_ruddr import RuddrCredentials, apply_stage_updates
 from prefect_ruddr.sandbox import Sandbox
-from runs.records import child_runs, table
+from runs.records import child_runs
 from runs.updates import updates_of
+from starting.records import require_applied_and_undone
 
 HERE = Path(__file__).parent
 
@@ -178,22 +178,4 @@ def test_undo_stage_updates_undoes_a_run(
         ruddr_credentials=block,
         flow_run_id=str(report.flow_run_id),
     )
-    assert sandbox.stages == before
-
-
-def require_applied_and_undone(
-    sandbox: Sandbox,
-    ruddr_credentials: RuddrCredentials,
-    flow_run_id: UUID,
-    before: list[dict[str, Any]],
-) -> None:
-    """Require a whole report of what was written, and that an undo finds the run."""
-    outcomes = table(flow_run_id, OUTCOMES_KEY)
-    assert [(row["stage id"], row["outcome"]) for row in outcomes] == [
-        (stage["id"], "updated") for stage in before[:3]
-    ]
-    assert [stage["description"] for stage in sandbox.stages[:3]] == [
-        f"{stage['id']}." for stage in before[:3]
-    ]
-    assert undo_stage_updates(ruddr_credentials, flow_run_id).succeeded
     assert sandbox.stages == before
