@@ -12,7 +12,6 @@ from uuid import UUID
 
 from prefect.futures import PrefectFuture
 from prefect.results import ResultRecord  # type: ignore[attr-defined]  # where it is documented
-from prefect.utilities.annotations import quote
 
 from prefect_ruddr.api.reading import read_live_stages
 from prefect_ruddr.credentials import RuddrCredentials
@@ -114,10 +113,7 @@ class _Steps:
             self._make_room(progress)
             if self._stopped_by:
                 break
-            # Quoted, as Prefect would otherwise search each for the futures of other tasks.
-            future = apply_stage_change.submit(  # type: ignore[call-overload]  # it unwraps them
-                quote(self._ruddr_credentials), quote(change), quote(live.get(stage_id))
-            )
+            future = apply_stage_change.submit(self._ruddr_credentials, change, live.get(stage_id))
             self._under_way += 1
             future.add_done_callback(partial(self._ended, stage_id))
         while self._under_way:
