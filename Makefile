@@ -18,22 +18,24 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: install
 install: $(READY) ## Make the environment .venv that all targets use
 
-$(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with PYTHON=…")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock | \
-		$(BIN)/python -m pip --disable-pip-version-check install -q --require-hashes -r /dev/stdin
+$(READY): requirements.lock pyproject.toml | $(BIN)/uv
 	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; name one with PYTHON=…")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock | \
+		$(BIN)/python -m pip --disable-pip-version-check install -q --require-hashes -r /dev/stdin
+
 .PHONY: lock
-lock: $(READY) ## Pin the newest release of every dependency, with its hashes, in requirements.lock
+lock: | $(BIN)/uv ## Pin the newest release of every dependency, with its hashes, in requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --upgrade --universal --generate-hashes --no-header -q -o requirements.lock
 
 .PHONY: generate
@@ -48,13 +50,29 @@ run: $(READY) ## Change stages of a local sandbox from a Prefect flow and show w
 ui: $(READY) ## Open Prefect's UI on the last 'make run'
 	@$(run_prefect) examples/show_ui.py
 
+# Each process that tests has a Prefect server of its own, which takes as much again.
+PARALLEL := -n logical --maxprocesses 4 --dist loadgroup
+
 .PHONY: test
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -q -m "not long"
+	@$(BIN)/python -m pytest -q $(PARALLEL)
+
+.PHONY: test-fast
+test-fast: $(READY) ## Run the tests that need no Prefect server and no generator, for the inner loop
+	@HYPOTHESIS_PROFILE=fast $(BIN)/python -m pytest -q $(PARALLEL) -m "not long and not prefect" \
+		--ignore=tests/test_generated_client.py --ignore=tests/sandbox/test_conformance.py
 
 .PHONY: test-all
-test-all: $(READY) ## Run the tests and the long suite: kills, long fuzzing
-	@$(BIN)/python -m pytest -q
+test-all: $(READY) ## Run the tests and the long suite: kills, long fuzzing, every way to start
+	@$(BIN)/python -m pytest -q $(PARALLEL) -m "long or not long"
+
+.PHONY: test-wheel
+test-wheel: $(READY) ## Install the wheel as anybody does, without the lock, and use it
+	@$(BIN)/python -m pytest -q -m wheel
+
+.PHONY: test-pythons
+test-pythons: $(READY) ## Run the tests on every Python from 3.11 on that is found here
+	@scripts/test-pythons
 
 .PHONY: check
 check: $(READY) ## Check the generated client, lint, formatting and types

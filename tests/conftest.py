@@ -1,44 +1,82 @@
-"""What the tests share: a Prefect API for the session, and a sandbox Ruddr for each test."""
+"""What the tests share: a Prefect API for each process that tests, a sandbox for each test."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-# Before Prefect is imported: it reads its settings then.
+# Before Prefect is imported: it reads its settings then. Each worker of pytest-xdist has a home
+# of its own, and none has this person's.
 os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 
 import pytest
 from hypothesis import settings
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.testing.utilities import prefect_test_harness
 from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials
 from prefect_ruddr.api import answers
 from prefect_ruddr.sandbox import Sandbox
 
+atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
+
+ROOT = Path(__file__).parents[1]
 API_KEY = "rk_test_4f9d2c7b1a8e"
 
 # A busy machine is slow now and then; that says nothing about an example.
 settings.register_profile("repository", deadline=None)
-settings.load_profile("repository")
+# For the inner loop: `make test-fast`.
+settings.register_profile("fast", deadline=None, max_examples=10)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repository"))
+
+_SERVER_FIXTURES = {"prefect_api", "installation"}
+_SHARED = {"class", "module", "package"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a Prefect server, and keep tests together that share what is set up."""
+    for item in items:
+        if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("prefect")
+        definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
+        if any(fixture[-1].scope in _SHARED for fixture in definitions):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[None]:
-    """A real Prefect API with a database of its own, for the whole session.
+    """A real Prefect API with a database of its own, for all tests of this process.
 
     Without heartbeats: at the end of a flow, the thread that sends them takes a second to stop.
     """
+    # It imports Prefect's server, which takes a third of the time until the first test.
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+
     with (
         prefect_test_harness(server_startup_timeout=120),
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built as a release would build it."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    [built] = folder.glob("*.whl")
+    return built
 
 
 @pytest.fixture

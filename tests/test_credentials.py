@@ -403,6 +403,7 @@ def test_the_help_of_a_field_is_plain_text() -> None:
     assert all(text and text.endswith(".") and not re.search("[`*_]", text) for text in helps)
 
 
+@pytest.mark.prefect
 def test_the_block_type_is_found_through_its_entry_point() -> None:
     """A Prefect that has imported nothing of ours finds the collection, and so the block type."""
     program = (

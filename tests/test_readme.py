@@ -80,6 +80,7 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
+@pytest.mark.prefect
 def test_make_run_changes_stages_and_leaves_nothing_running(tmp_path: Path) -> None:
     """The quick start ends by itself with the table, the state, and the way to the UI."""
     ran = subprocess.run(

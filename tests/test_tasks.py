@@ -9,7 +9,6 @@ import pytest
 from prefect import Task, flow, unmapped
 from prefect.client.schemas.objects import TaskRun
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
-from prefect_dask.task_runners import DaskTaskRunner
 
 from prefect_ruddr import (
     InvalidStageUpdates,
@@ -247,6 +246,9 @@ def test_a_map_works_in_processes(sandbox: Sandbox, ruddr_credentials: RuddrCred
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_a_map_works_on_dask(sandbox: Sandbox, ruddr_credentials: RuddrCredentials) -> None:
     """On workers that are processes of their own."""
+    # It takes seconds to import.
+    from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415
+
     runner = DaskTaskRunner(
         cluster_kwargs={"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
     )

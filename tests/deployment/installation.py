@@ -102,7 +102,7 @@ def running(*words: str, environment: dict[str, str], log: Path) -> Iterator[Non
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+                process.wait(5)
             # What is left of the session that this process started.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

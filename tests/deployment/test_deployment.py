@@ -146,8 +146,8 @@ def test_the_schedules_are_off_until_they_are_switched_on(installation: Installa
     installation.api.patch(path, json={"active": False}).raise_for_status()
 
 
-def test_one_run_writes_at_a_time(installation: Installation) -> None:
-    """The limit is the pool's, so it holds over all deployments of it."""
+def test_one_run_starts_at_a_time(installation: Installation) -> None:
+    """The limit is the pool's, so it holds over all deployments of it; not over paused runs."""
     pool = installation.get("/work_pools/ruddr")
     assert (pool["type"], pool["concurrency_limit"]) == ("process", 1)
 

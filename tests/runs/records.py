@@ -106,6 +106,11 @@ def flow_runs_named(name: str) -> list[dict[str, Any]]:
     return _filtered("flow_runs", flow_runs={"name": {"any_": [name]}})
 
 
+def child_runs(flow_run_id: UUID) -> list[dict[str, Any]]:
+    """Return the flow runs that a flow run started."""
+    return _filtered("flow_runs", flow_runs={"parent_flow_run_id": {"any_": [str(flow_run_id)]}})
+
+
 def recorded_steps(flow_run_id: UUID) -> int:
     """Return how many task runs of a run are recorded as ended."""
     count: int = _post(

@@ -11,7 +11,6 @@ from typing import TypeAlias
 from uuid import UUID
 
 from prefect.futures import PrefectFuture
-from prefect.utilities.annotations import quote
 
 from prefect_ruddr.api.reading import MOST_IN_A_SLICE, read_again, read_slice, slices
 from prefect_ruddr.credentials import RuddrCredentials
@@ -21,7 +20,7 @@ from prefect_ruddr.runs.steps import Ended, Seen, apply_stage_change, step_ended
 from prefect_ruddr.runs.stopping import Stop
 from prefect_ruddr.stages.kept import is_seen_to_hold, missed_text
 from prefect_ruddr.stages.order import WriteOrder, over_a_third_name
-from prefect_ruddr.stages.outcome import Ledger, StageOutcome
+from prefect_ruddr.stages.outcome import GOOD, Ledger, StageOutcome
 from prefect_ruddr.stages.plan import StageChange, StagePlan
 from prefect_ruddr.stages.stage import Stage
 
@@ -83,6 +82,7 @@ class Applying:
         self._written: dict[UUID, StageChange] = {}
         self._settled = 0
         self._given_up = 0
+        self._went_well = True
 
     def run(self) -> None:
         """Carry the plan out, and record what becomes of each change.
@@ -95,7 +95,7 @@ class Applying:
             try:
                 self._write_free()
                 for swap in self._order.swaps:
-                    self._one_after_the_other(over_a_third_name(swap))
+                    self._swap(swap)
                 self._one_after_the_other(self._order.chained)
             except RuddrRequestError as error:
                 self._stop.set(str(error))
@@ -146,16 +146,21 @@ class Applying:
             self._drain()
             self._start(change, None)
 
+    def _swap(self, swap: tuple[StageChange, ...]) -> None:
+        """Write changes of which each takes the name of the next, as long as that goes well."""
+        for change in over_a_third_name(swap):
+            self._one_after_the_other([change])
+            self._drain()
+            if not self._went_well:
+                return
+
     def _start(self, change: StageChange, seen: Seen | None) -> None:
         self._make_room()
         if self._stop.reason:
             return
         # Before it is sent: the run may be interrupted at any point.
         self._under_way[change.stage_id] = change
-        # Quoted, as Prefect would otherwise search each for the futures of other tasks.
-        future = apply_stage_change.submit(  # type: ignore[call-overload]  # it unwraps them
-            quote(self._ruddr_credentials), quote(change), quote(seen), quote(self._stop)
-        )
+        future = apply_stage_change.submit(self._ruddr_credentials, change, seen, self._stop)
         future.add_done_callback(partial(self._note_done, change))
 
     def _note_done(self, change: StageChange, future: _Future) -> None:
@@ -190,7 +195,9 @@ class Applying:
 
     def _record(self, change: StageChange, outcome: StageOutcome) -> None:
         if outcome.outcome == "not_attempted":
+            self._went_well = False
             return  # which it is as long as nothing else is recorded
+        self._went_well = outcome.outcome in GOOD
         planned = self._planned[change.stage_id]
         if change != planned:
             outcome = self._of_a_swap(change, planned, outcome)
