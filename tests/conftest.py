@@ -18,6 +18,7 @@ from typing import Any
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["RUDDR_STATE_FOLDER"] = tempfile.mkdtemp(prefix="ruddr-state-")
 
 import pytest
 from hypothesis import settings
@@ -28,7 +29,8 @@ from prefect_ruddr import RuddrCredentials
 from prefect_ruddr.api import answers
 from prefect_ruddr.sandbox import Sandbox
 
-atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
+for folder in ("PREFECT_HOME", "RUDDR_STATE_FOLDER"):
+    atexit.register(shutil.rmtree, os.environ[folder], ignore_errors=True)
 
 ROOT = Path(__file__).parents[1]
 API_KEY = "rk_test_4f9d2c7b1a8e"
