@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
-
 from prefect_ruddr import RuddrCredentials, undo_stage_updates
+from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
 from prefect_ruddr.sandbox import Sandbox
 from runs.records import table
 
