@@ -301,7 +301,11 @@ def test_what_a_csv_cell_cannot_say_is_refused(row: Any, error: str) -> None:
         export_updates([{"id": A, "name": "x"}], "memory://export/retry.csv", null_marker="x")
 
 
-@pytest.mark.parametrize("value", [float("nan"), [1], {"x": 1}, "\ud800", object()], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), [1], {"x": 1}, "\ud800", pytest.param(object(), id="an object")],
+    ids=repr,
+)
 def test_what_no_file_can_hold_is_refused(value: Any) -> None:
     """Before anything is written."""
     with pytest.raises(InvalidStageUpdates, match="not a value that a file can hold"):

@@ -228,7 +228,9 @@ def test_an_integer_of_thousands_of_digits_is_one_bad_value(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "table", [7, None, "id", b"id", {"id": A, "name": "x"}, object()], ids=repr
+    "table",
+    [7, None, "id", b"id", {"id": A, "name": "x"}, pytest.param(object(), id="an object")],
+    ids=repr,
 )
 def test_what_is_no_table_says_so(table: Any) -> None:
     """Not a `TypeError` from within."""
@@ -356,7 +358,7 @@ cells = st.one_of(
     st.binary(max_size=5),
     st.datetimes(),
     st.lists(st.integers(), max_size=2),
-    st.just(object()),
+    st.just(pytest.param(object(), id="an object")),
     st.just(A),
 )
 columns = st.sampled_from(
