@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from prefect_ruddr.api.connection import names_a_host
 from prefect_ruddr.errors import GlobalConcurrencyLimitError, InvalidCredentials
+from prefect_ruddr.pacing.bucket import BURST, REQUESTS_PER_SECOND
 from prefect_ruddr.pacing.prefect_limit import (
     aensure_global_concurrency_limit,
     ensure_global_concurrency_limit,
@@ -40,8 +41,8 @@ class RuddrCredentials(Block):
         requests_per_second: How fast the workspace's request budget refills; Ruddr documents
             20 for all keys and integrations of a workspace together.
         burst: How many requests the budget holds when full; Ruddr documents 60.
-        global_concurrency_limit: The name of a Prefect global concurrency limit that all
-            processes draw the budget from; None for a budget of each process alone.
+        global_concurrency_limit: The name of a Prefect global concurrency limit that several
+            machines draw the budget from; None for a budget of each machine alone.
 
     Raises:
         InvalidCredentials: For a key or a URL that cannot be right, before anything is sent.
@@ -80,14 +81,14 @@ class RuddrCredentials(Block):
         description="How many seconds one attempt of a request may take.",
     )
     requests_per_second: float = Field(
-        default=20.0,
+        default=REQUESTS_PER_SECOND,
         gt=0,
         le=1000,
         title="Requests per second",
         description="How fast the workspace's request budget refills; Ruddr documents 20.",
     )
     burst: int = Field(
-        default=60,
+        default=BURST,
         ge=1,
         le=10_000,
         title="Burst",
@@ -96,7 +97,7 @@ class RuddrCredentials(Block):
     global_concurrency_limit: str | None = Field(
         default=None,
         title="Global concurrency limit",
-        description="A Prefect global concurrency limit that all processes draw from, by name.",
+        description="The name of a Prefect limit that several machines draw the budget from.",
     )
 
     @field_validator("api_key")
@@ -133,7 +134,10 @@ class RuddrCredentials(Block):
         return cls(api_key=SecretStr(key), base_url=base_url)
 
     def get_client(self) -> RuddrApi:
-        """Return the calls of this workspace; all of a process share one pool and one budget."""
+        """Return the calls of this workspace; all of a process share one pool and one budget.
+
+        The budget is shared by all processes of this user on the machine.
+        """
         # Only a process that asks Ruddr for something pays for the client and the retries.
         from prefect_ruddr.api.connection import Connection  # noqa: PLC0415
         from prefect_ruddr.clients import ruddr_api  # noqa: PLC0415

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from prefect_ruddr import __version__
 from prefect_ruddr.api.answers import error_of
-from prefect_ruddr.api.connection import Connection
+from prefect_ruddr.api.connection import MOST_CONNECTIONS, Connection
 from prefect_ruddr.errors import (
     AnswerLost,
     ConnectionFailed,
@@ -50,7 +50,9 @@ def _options(connection: Connection) -> dict[str, Any]:
         },
         "verify": _certificates(),
         "timeout": connection.timeout_seconds,
-        "limits": httpx.Limits(max_connections=100, max_keepalive_connections=100),
+        "limits": httpx.Limits(
+            max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS
+        ),
     }
 
 
