@@ -29,6 +29,11 @@ def ruddr_api(connection: Connection) -> RuddrApi:
     return _of_this_process().api(connection)
 
 
+def request_budget(connection: Connection) -> RequestBudget:
+    """Return the one budget of this process for a workspace, its limits and its shared limit."""
+    return _of_this_process().budget(connection)
+
+
 def forget_clients() -> None:
     """Keep no client of this process; each closes its connections when nobody uses it."""
     _of_this_process().forget()
@@ -38,7 +43,7 @@ class _Clients:
     """Those of one process."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._kept: OrderedDict[Connection, RuddrApi] = OrderedDict()
         self._used: WeakValueDictionary[Connection, RuddrApi] = WeakValueDictionary()
         self._budgets: WeakValueDictionary[str, RequestBudget] = WeakValueDictionary()
@@ -47,7 +52,7 @@ class _Clients:
         with self._lock:
             api = self._used.get(connection)
             if api is None:
-                api = RuddrApi(connection, self._budget(connection), run_logger)
+                api = RuddrApi(connection, self.budget(connection), run_logger)
                 self._used[connection] = api
             self._kept[connection] = api
             self._kept.move_to_end(connection)
@@ -61,27 +66,30 @@ class _Clients:
             dropped, self._kept = self._kept, OrderedDict()
         del dropped
 
-    def _budget(self, connection: Connection) -> RequestBudget:
+    def budget(self, connection: Connection) -> RequestBudget:
         limits = connection.requests_per_second, connection.burst
         limit = connection.global_concurrency_limit
-        # Shared by those who agree on all of it. Tells neither the key nor the address.
+        # Shared by those who agree on all of it; the name tells neither the key nor the address.
         shared_by = repr((connection.fingerprint, *limits, limit))
         name = hashlib.sha256(shared_by.encode()).hexdigest()[:16]
-        budget = self._budgets.get(name)
-        if budget is None:
-            bucket = Bucket(*limits, shared=limit is not None)
-            lease = None
-            if limit is not None:
-                # Only those who share a limit pay for importing Prefect's client.
-                from prefect_ruddr.pacing.prefect_limit import PrefectLimit  # noqa: PLC0415
+        with self._lock:
+            budget = self._budgets.get(name)
+            if budget is None:
+                budget = _new_budget(name, Bucket(*limits, shared=limit is not None), limit)
+                self._budgets[name] = budget
+            return budget
 
-                shared = PrefectLimit(limit, bucket)
-                lease = shared.lease
-            budget = RequestBudget(bucket, budget_file(name), lease, warn=_warn)
-            if limit is not None:
-                finalize(budget, shared.close).atexit = False
-            self._budgets[name] = budget
-        return budget
+
+def _new_budget(name: str, bucket: Bucket, limit: str | None) -> RequestBudget:
+    if limit is None:
+        return RequestBudget(bucket, budget_file(name), warn=_warn)
+    # Only those who share a limit pay for importing Prefect's client.
+    from prefect_ruddr.pacing.prefect_limit import PrefectLimit  # noqa: PLC0415
+
+    shared = PrefectLimit(limit, bucket)
+    budget = RequestBudget(bucket, budget_file(name), shared.lease, warn=_warn)
+    finalize(budget, shared.close).atexit = False
+    return budget
 
 
 def _warn(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import re
@@ -13,11 +14,8 @@ from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from prefect_ruddr.api.connection import names_a_host
 from prefect_ruddr.errors import GlobalConcurrencyLimitError, InvalidCredentials
-from prefect_ruddr.pacing.bucket import BURST, REQUESTS_PER_SECOND
-from prefect_ruddr.pacing.prefect_limit import (
-    aensure_global_concurrency_limit,
-    ensure_global_concurrency_limit,
-)
+from prefect_ruddr.pacing.bucket import BURST, REQUESTS_PER_SECOND, Bucket
+from prefect_ruddr.pacing.prefect_limit import ensure_global_concurrency_limit
 from prefect_ruddr.stages.stage import Workspace
 
 if TYPE_CHECKING:
@@ -178,19 +176,17 @@ class RuddrCredentials(Block):
         Raises:
             GlobalConcurrencyLimitError: When the credentials name no limit.
         """
-        ensure_global_concurrency_limit(*self._limit_wanted())
-
-    async def aensure_global_concurrency_limit(self) -> None:
-        """Async twin of `ensure_global_concurrency_limit`."""
-        await aensure_global_concurrency_limit(*self._limit_wanted())
-
-    def _limit_wanted(self) -> tuple[str, float, int]:
         if self.global_concurrency_limit is None:
             raise GlobalConcurrencyLimitError(
                 "the credentials name no limit: set global_concurrency_limit to a name of your"
                 " choice, the same for all who share the workspace"
             )
-        return self.global_concurrency_limit, self.requests_per_second, self.burst
+        bucket = Bucket(self.requests_per_second, self.burst)
+        ensure_global_concurrency_limit(self.global_concurrency_limit, bucket)
+
+    async def aensure_global_concurrency_limit(self) -> None:
+        """Async version of `ensure_global_concurrency_limit`."""
+        await asyncio.to_thread(self.ensure_global_concurrency_limit)
 
 
 def _safe(base_url: str) -> str:

@@ -8,10 +8,9 @@ in `LAG_SECONDS`, and a request arrives at most that long after the time of its 
 arrives within `t` seconds has its places within `t + lag`, and these are at most
 `burst - rate * lag + rate * (t + lag) = burst + rate * t`. It costs the lag, once.
 
-Where several machines share a limit, places also need *turns* from it, in order of their numbers.
-The limit is as small, and debited when a turn is leased; so the same holds if a turn ends as long
-after its lease. Each further one of a lease may end later by what one request takes to refill, as
-before it at least so much earlier turns had ended or had been used.
+Where machines share a limit, places also need *turns* from it, in the order of their numbers. The
+limit is as small and is debited by a lease of turns, so they end as long after it. Each further
+turn of a lease may end later by what one request takes to refill: as many before it have ended.
 """
 
 from __future__ import annotations
@@ -20,33 +19,19 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-REQUESTS_PER_SECOND = 20.0
-"""The refill of a workspace's bucket, as Ruddr documents it."""
-
-BURST = 60
-"""The requests in a full bucket of a workspace, as Ruddr documents it."""
-
-LAG_SECONDS = 0.4
-"""How long after its place, or the lease of its turn, a request may arrive at Ruddr."""
-
-LATE_SECONDS = 0.3
-"""How long after that it may be sent; what is left of the lag is its way."""
-
-CLOCK_TOLERANCE = 5e-4
-"""How much slower than ours the server's clock may run: NTP slews by at most 500 ppm."""
-
-LOOK_SECONDS = 0.05
-"""How often those who wait for a turn look whether they have one."""
-
-ASK_SECONDS = 0.25
-"""How often a limit that has no turns left is asked again."""
-
-ANSWER_SECONDS, RETRY_SECONDS = 5.0, 30.0
-"""How long Prefect may take to answer, and when it is asked again where it could not be."""
+REQUESTS_PER_SECOND, BURST = 20.0, 60  # a workspace's bucket, as Ruddr documents it
+LAG_SECONDS = 0.4  # how long after its place, or its lease, a request may arrive at Ruddr
+LATE_SECONDS = 0.3  # how long after that it may be sent; the rest of the lag is its way
+CLOCK_TOLERANCE = 5e-4  # how much slower Ruddr's clock may run: NTP slews by at most 500 ppm
+LOOK_SECONDS = 0.05  # how often those who wait for a turn look whether they have one
+ASK_SECONDS = 0.25  # how often a limit that has no turns left is asked again
+ANSWER_SECONDS = 5.0  # how long Prefect may take to answer
+MOST_FREE = 1000  # places that were given back and are remembered
+RETRY_SECONDS = 30.0  # when what could not be used is tried again
 
 
 class Place(NamedTuple):
-    """One reserved request: from when on it may be sent, its number, the delay so far."""
+    """One reserved request: from when on it may be sent, its number, the delay until then."""
 
     at: float
     number: int
@@ -54,27 +39,25 @@ class Place(NamedTuple):
 
 
 class State(NamedTuple):
-    """What a budget remembers. Times are in seconds of one clock, places are known by number."""
+    """What a budget remembers. Times are in seconds of one clock; places are given by number."""
 
-    full_at: float  # when the bucket is full again; so it holds the level
+    full_at: float  # when the bucket is full again, which tells its level
     closed_until: float = 0.0  # nobody sends before
     delay: float = 0.0  # by how much all places have been delayed so far
-    places: int = 0  # the last place that was reserved
-    leased: int = 0  # the last place that was given a turn
-    ended: int = 0  # the last place of those whose turns have surely ended
-    lease_until: float = 0.0  # when the turn of the place `leased` ends
+    places: int = 0  # the last that was reserved
+    leased: int = 0  # the last that was given a turn
+    ended: int = 0  # the last whose turn has surely ended
+    lease_until: float = 0.0  # when the turn of `leased` ends
     ask_at: float = 0.0  # when to ask for turns again
     alone: bool = False  # whether turns cannot be had, and are not needed
+    free: tuple[int, ...] = ()  # places that were given back
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """The vendor's token bucket, a little smaller, whose places are reserved.
+    """The vendor's bucket of `burst` requests, made a little smaller, whose places are reserved.
 
-    Args:
-        requests_per_second: The vendor's refill.
-        burst: The vendor's bucket, in requests.
-        shared: Whether places also need turns from a limit that several machines share.
+    Where it is `shared`, places need turns of a limit that several machines share.
     """
 
     requests_per_second: float = REQUESTS_PER_SECOND
@@ -88,32 +71,34 @@ class Bucket:
     @property
     def size(self) -> float:
         """The vendor's bucket less what refills in the lag, or half of a small bucket."""
-        margin = min(LAG_SECONDS * self.requests_per_second, self.burst / 2)
-        return max(1.0, self.burst - margin)
+        return max(1.0, self.burst - min(LAG_SECONDS * self.requests_per_second, self.burst / 2))
 
     @property
     def interval(self) -> float:
         """The seconds in which one request refills."""
         return 1 / (self.requests_per_second * (1 - CLOCK_TOLERANCE))
 
-    def empty(self, now: float) -> State:
-        """Return the state to begin with where what was used is not known."""
-        return State(full_at=now + self.size * self.interval)
+    def emptied(self, at: float) -> State:
+        """Return the state of a bucket that is empty at a time."""
+        return State(full_at=at + self.size * self.interval)
 
     def reserve(self, state: State, now: float) -> tuple[State, Place]:
-        """Debit one request, and return its place."""
-        full_at = max(state.full_at, now) + self.interval
-        # Turns that were leased ahead and have ended are passed over.
+        """Debit one request and return its place: one that was given back, or the next."""
+        if free := self._free(state, now):
+            number = min(free)
+            state = state._replace(free=tuple(free - {number}))
+            return state, Place(self._time_of(state, number), number, state.delay)
+        # Turns that nobody took and that have ended are passed over.
         usable = math.ceil(state.leased - (state.lease_until - now) / self.interval)
         number = max(state.places + 1, min(usable, state.leased + 1))
-        place = Place(max(now, full_at - self.size * self.interval), number, state.delay)
-        return state._replace(full_at=full_at, places=number), place
+        full_at = max(state.full_at, now) + self.interval
+        state = state._replace(full_at=full_at, places=number, free=())
+        return state, Place(max(now, self._time_of(state, number)), number, state.delay)
 
-    def seconds_until(self, state: State, place: Place, now: float) -> float | None:
+    def seconds_until(self, state: State, now: float, place: Place) -> float | None:
         """Return how long the holder of a place has to wait, 0 where it may send.
 
-        None means that the place or its turn was not used in time, or that the state began anew:
-        the place is lost, and its holder has to reserve another.
+        None: the place was not used in time, or the state began anew. Another is to be reserved.
         """
         at = place.at + state.delay - place.delay
         wait = max(0.0, at - now, state.closed_until - now)
@@ -123,59 +108,44 @@ class Bucket:
             behind = state.leased - place.number
             ends = state.lease_until - behind * self.interval
             is_lost = place.number <= state.ended or (behind >= 0 and now > ends)
-            wait = max(wait, 0.0 if behind >= 0 else LOOK_SECONDS)
+            wait = max(wait, LOOK_SECONDS if behind < 0 else 0.0)
         return None if is_lost or place.number > state.places else wait
 
     def give_back(self, state: State, now: float, place: Place) -> State:
-        """Undo a reservation whose time has not come, if it is the last.
-
-        In front of others the room might be used twice: it could fill the bucket meanwhile.
-        """
-        at = place.at + state.delay - place.delay
-        if place.number != state.places or place.number <= state.leased or at <= now:
-            return state
-        emptied = state.closed_until + self.size * self.interval
-        full_at = max(state.full_at - self.interval, emptied)
-        return state._replace(full_at=full_at, places=state.places - 1)
+        """Undo a reservation whose time has not come: somebody else may have the place."""
+        free = self._free(state._replace(free=(*state.free, place.number)), now)
+        full_at, places = state.full_at, state.places
+        while places in free and places > state.leased:
+            free.remove(places)
+            full_at, places = full_at - self.interval, places - 1
+        full_at = max(full_at, self.emptied(state.closed_until).full_at)
+        return state._replace(full_at=full_at, places=places, free=tuple(free)[:MOST_FREE])
 
     def slow_down(self, state: State, now: float, seconds: float) -> State:
         """Empty the bucket, refill it only once `seconds` have passed, and delay all places."""
-        closed_until = max(state.closed_until, now + seconds)
-        delay = closed_until - max(state.closed_until, now)
-        emptied = closed_until + self.size * self.interval
-        state = state._replace(
-            full_at=max(state.full_at + delay, emptied),
-            closed_until=closed_until,
+        until = max(state.closed_until, now + seconds)
+        delay = until - max(state.closed_until, now)
+        return state._replace(
+            full_at=max(state.full_at + delay, self.emptied(until).full_at),
+            closed_until=until,
             delay=state.delay + delay,
+            free=(),
+            # Those who wait for turns reserve again, as the times of their places are past.
+            leased=state.places if self.shared else 0,
+            ended=state.places if self.shared else 0,
         )
-        # Those who wait for turns reserve again, as their places are in the past.
-        return state._replace(leased=state.places, ended=state.places) if self.shared else state
 
     def wanted(self, state: State, now: float) -> int:
         """Return how many places wait for turns although their time has come."""
         ahead = math.ceil((state.full_at - now) / self.interval - self.size)
         return state.places - state.leased - max(0, ahead) if self.shared else 0
 
-    @property
-    def ahead(self) -> int:
-        """The turns to lease for those who will ask next, where there is plenty."""
-        return round(ASK_SECONDS * self.requests_per_second)
+    def lease(self, state: State, now: float, turns: int, at: float, left: float) -> State:
+        """Give turns, leased not before `at`, to places; fewer if they come late.
 
-    def go_alone(self, state: State, now: float) -> tuple[State, bool]:
-        """Need no turns for a while, as the limit cannot be used; tell whether that is news."""
-        return state._replace(ask_at=now + RETRY_SECONDS, alone=True), not state.alone
-
-    def lease(self, state: State, now: float, turns: int, leased_at: float, left: float) -> State:
-        """Give turns, fewer if they come late, to the places that wait and to the next.
-
-        Args:
-            state: The state.
-            now: The time.
-            turns: How many were leased.
-            leased_at: A time before which they were not.
-            left: How many the limit has left.
+        While the limit has some `left`, the next may be asked for at once.
         """
-        until = leased_at + LATE_SECONDS + (turns - 1) * self.interval
+        until = at + LATE_SECONDS + (turns - 1) * self.interval
         # Places that were used alone get none now.
         leased = state.places if state.alone else state.leased
         ended = leased if state.alone or state.lease_until < now else state.ended
@@ -185,3 +155,10 @@ class Bucket:
         ask_at = now if left >= 1 else now + ASK_SECONDS
         state = state._replace(leased=leased + turns, ended=ended, ask_at=ask_at, alone=False)
         return state._replace(lease_until=until) if turns else state
+
+    def _time_of(self, state: State, number: int) -> float:
+        """Return the time of a place, of those that wait for theirs."""
+        return state.full_at - (self.size + state.places - number) * self.interval
+
+    def _free(self, state: State, now: float) -> set[int]:
+        return {number for number in state.free if self._time_of(state, number) > now}

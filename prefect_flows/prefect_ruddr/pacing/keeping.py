@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -23,13 +22,10 @@ except ImportError:  # not on Windows
 
 T = TypeVar("T")
 Change: TypeAlias = Callable[[State, float], tuple[State, T]]
-"""What a state becomes, and what is learned from it, at a time. It may be asked twice."""
+"""What a state becomes at a time, and what is learned from it; it may be asked twice."""
 
 FOLDER_VARIABLE = "RUDDR_BUDGET_DIR"
-FILE_BYTES = 512
-LOCK_SECONDS = 2.0
-"""How long others may hold the lock, which takes them microseconds unless they are stopped."""
-
+LOCK_SECONDS = 2.0  # how long others may hold the lock; they take microseconds unless stopped
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
@@ -39,23 +35,17 @@ def machine_time() -> float:
 
 
 def budget_file(name: str) -> Path:
-    """Return where the state of that name is: in `RUDDR_BUDGET_DIR`, or a folder of the user's."""
+    """Return where a state is: in the folder that `RUDDR_BUDGET_DIR` names, or the user's own."""
     user = os.geteuid() if hasattr(os, "geteuid") else 0
     default = Path(tempfile.gettempdir()) / f"prefect-ruddr-{user}"
     return Path(os.environ.get(FOLDER_VARIABLE) or default) / name
 
 
 class Keeper:
-    """Keeps a state for all processes of this user on the machine.
+    """Keeps a state for all processes of this user on the machine, or for this process alone.
 
-    A file that was damaged, or that is from before a restart, begins anew with an empty bucket.
-    While the file cannot be used, this process has a state of its own, with a warning.
-
-    Args:
-        bucket: The arithmetic.
-        path: The file, in a folder that only this user has access to; None for memory alone.
-        now: The clock.
-        warn: Where the warning goes.
+    A file that was damaged, or is from before a restart, begins anew with an empty bucket. While
+    the file cannot be used, this process has a state of its own, with a warning.
     """
 
     def __init__(
@@ -65,10 +55,7 @@ class Keeper:
         now: Callable[[], float],
         warn: Callable[[str], None],
     ) -> None:
-        self._bucket = bucket
-        self._path = path
-        self._now = now
-        self._warn = warn
+        self._bucket, self._path, self._now, self._warn = bucket, path, now, warn
         self._own: State | None = None
         self._usable_at = 0.0
 
@@ -76,37 +63,42 @@ class Keeper:
         """Replace the state, and return what was learned from it."""
         if self._path is not None and self._now() >= self._usable_at:
             try:
-                with _locked(self._path) as (file, is_new):
-                    now = self._now()
-                    state = State(now) if is_new else self._read(file, now)
-                    self._own, learned = change(state, now)
-                    if self._own is not state:
-                        _write(file, [now, *self._own])
-                    self._usable_at = 0.0
-                    return learned
+                learned = self._change_file(self._path, change)
             except OSError as error:
-                self._go_alone(error)
+                if not self._usable_at:
+                    self._warn(
+                        "The request budget cannot be shared with the other processes of this"
+                        " machine, so this process paces itself alone; together they may get 429."
+                        f" Let {FOLDER_VARIABLE} name a folder that only this user has access to:"
+                        f" {error}"
+                    )
+                self._usable_at = self._now() + RETRY_SECONDS
+            else:
+                self._usable_at = 0.0
+                return learned
         now = self._now()
         self._own, learned = change(self._own or State(now), now)
         return learned
 
+    def _change_file(self, path: Path, change: Change[T]) -> T:
+        with _locked(path) as (file, is_new):
+            now = self._now()
+            state = State(now) if is_new else self._read(file, now)
+            self._own, learned = change(state, now)
+            line = json.dumps([now, *self._own]).encode() + b"\n"
+            if self._own is not state and os.pwrite(file, line, 0) < len(line):
+                raise OSError("the disk is full")
+            return learned
+
     def _read(self, file: int, now: float) -> State:
         try:
-            saved_at, *values = json.loads(os.pread(file, FILE_BYTES, 0))
+            # What comes after the line is of a longer one.
+            saved_at, *values, free = json.loads(os.pread(file, 2**16, 0).partition(b"\n")[0])
             if saved_at <= now and all(map(math.isfinite, values)):
-                return State(*values)
+                return State(*values)._replace(free=tuple(map(int, free)))
         except (ValueError, TypeError, OverflowError):
             pass
-        return self._bucket.empty(now)
-
-    def _go_alone(self, error: OSError) -> None:
-        if not self._usable_at:
-            self._warn(
-                "The request budget cannot be shared with the other processes of this machine, so"
-                " this process paces itself alone; together they may get 429. Let"
-                f" {FOLDER_VARIABLE} name a folder that only this user has access to: {error}"
-            )
-        self._usable_at = self._now() + RETRY_SECONDS
+        return self._bucket.emptied(now)
 
 
 @contextmanager
@@ -124,35 +116,26 @@ def _locked(path: Path) -> Iterator[tuple[int, bool]]:
         owned = os.fstat(folder)
         if owned.st_uid != os.geteuid() or stat.S_IMODE(owned.st_mode) & 0o077:
             raise PermissionError(f"others have access to {path.parent}")
-        _lock(folder)
-        flags = os.O_RDWR | os.O_NOFOLLOW
-        is_new = False
-        try:
-            file = os.open(path.name, flags, dir_fd=folder)
-        except FileNotFoundError:
-            file = os.open(path.name, flags | os.O_CREAT, 0o600, dir_fd=folder)
-            is_new = True
+        give_up_at = time.monotonic() + LOCK_SECONDS
+        while not _lock(folder):
+            if time.monotonic() > give_up_at:
+                raise OSError(f"another process does not let go of {path.parent}")
+            time.sleep(0.001)
+        is_new = not path.exists()
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT
+        file = os.open(path.name, flags, 0o600, dir_fd=folder)
         yield file, is_new
     finally:
         if file is not None:
             os.close(file)
-        # Closing would not do: a child that was forked just now holds it open.
+        # Closing alone would not do: a child that was forked just now holds it open too.
         fcntl.flock(folder, fcntl.LOCK_UN)
         os.close(folder)
 
 
-def _lock(folder: int) -> None:
-    give_up_at = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > give_up_at:
-                raise
-            time.sleep(0.001)
-
-
-def _write(file: int, values: list[float]) -> None:
-    text = json.dumps(values).ljust(FILE_BYTES).encode()
-    if os.pwrite(file, text, 0) < len(text):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def _lock(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
