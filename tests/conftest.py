@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 # Before Prefect is imported: it reads its settings then.
@@ -19,6 +21,8 @@ from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials
 from prefect_ruddr.api import answers
+from prefect_ruddr.clients import forget_clients
+from prefect_ruddr.pacing.keeping import FOLDER_VARIABLE
 from prefect_ruddr.sandbox import Sandbox
 
 API_KEY = "rk_test_4f9d2c7b1a8e"
@@ -41,11 +45,25 @@ def prefect_api() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def budgets_of_the_session() -> Iterator[None]:
+    """Budgets that the tests share with nobody else on the machine."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(Path(folder) / "budgets"))
+        yield
+
+
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A fresh sandbox Ruddr on a free port, without a rate limit."""
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A fresh sandbox Ruddr on a free port, without a rate limit.
+
+    An earlier one may have had its port: so nothing of that one is kept, no client and no budget.
+    """
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "budgets"))
+    forget_clients()
     with Sandbox(api_key=API_KEY, rate=None) as running:
         yield running
+    forget_clients()
 
 
 @pytest.fixture

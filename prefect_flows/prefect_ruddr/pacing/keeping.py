@@ -84,10 +84,11 @@ class Keeper:
         with _locked(path) as (file, is_new):
             now = self._now()
             state = State(now) if is_new else self._read(file, now)
-            self._own, learned = change(state, now)
-            line = json.dumps([now, *self._own]).encode() + b"\n"
-            if self._own is not state and os.pwrite(file, line, 0) < len(line):
+            changed, learned = change(state, now)
+            line = json.dumps([now, *changed]).encode() + b"\n"
+            if changed is not state and os.pwrite(file, line, 0) < len(line):
                 raise OSError("the disk is full")
+            self._own = changed
             return learned
 
     def _read(self, file: int, now: float) -> State:
