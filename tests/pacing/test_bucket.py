@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import heapq
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -328,12 +327,13 @@ def test_machines_that_share_a_limit_are_not_refused(
         turns, left = limit.lease(max(1, bucket.wanted(machine.state, now) + 5), now)
         answered, looked = now + latency, now + latency + later
         leased = turns, now, left
-        heapq.heappush(to_come, (answered, next(order), partial(answer, machine, leased)))
+        to_come.append((answered, next(order), partial(answer, machine, leased)))
         arriving = way * (LAG_SECONDS - LATE_SECONDS)
-        heapq.heappush(to_come, (looked, next(order), partial(look, machine, arriving)))
+        to_come.append((looked, next(order), partial(look, machine, arriving)))
         now += pause
-        while to_come and to_come[0][0] <= now:
-            at, _, happen = heapq.heappop(to_come)
+        to_come.sort(reverse=True, key=lambda event: event[:2])
+        while to_come and to_come[-1][0] <= now:
+            at, _, happen = to_come.pop()
             happen(at)
 
     assert Ruddr(20.0, 60).refused(arrivals) == 0
