@@ -19,6 +19,7 @@ LIMITED = (
     "429s",
     "Prefect calls",
     "Prefect's start, s",
+    "load",
 )
 COSTS = ("", "updates/s", "time ÷ beside", "CPU ms/update", "CPU ÷ beside", "peak MB")
 GROWTH = ("", "seconds", "ms/update", "CPU ms/update", "peak MB", "Prefect calls/update")
@@ -45,6 +46,7 @@ def limited_row(name: str, updates: int, took: Measured) -> Row:
             f"{took.refused:g}",
             f"{took.prefect_calls:g}",
             f"{took.start_seconds:.2f}",
+            f"{took.load:.1f}",
         ),
     )
 

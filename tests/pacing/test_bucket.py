@@ -111,10 +111,7 @@ def test_ruddr_refuses_nothing_that_arrives_within_the_lag(
         """Let all look at their places late as they are, in order of time, until a time."""
         nonlocal state
         while holders:
-            looks = {
-                place: place.at + state.delay - place.delay + late
-                for place, (late, _) in holders.items()
-            }
+            looks = {place: place.at + state.delay + late for place, (late, _) in holders.items()}
             place = min(looks, key=looks.__getitem__)
             at = max(looks[place], state.closed_until)
             if at > until:
@@ -194,8 +191,8 @@ def test_the_place_of_one_who_gave_up_is_the_next_callers() -> None:
     machine.reserve(START)
     machine.reserve(START)
 
-    assert machine.waiting[-2].at == pytest.approx(given_back.at)
-    assert machine.waiting[-1].at == pytest.approx(START + 5, rel=1e-3)
+    assert machine.waiting[-2].at == pytest.approx(given_back.at, abs=0.01)
+    assert machine.waiting[-1].at == pytest.approx(START + 5, abs=0.01)
 
 
 def test_a_place_whose_time_has_come_is_not_given_back() -> None:
@@ -231,7 +228,8 @@ def test_a_429_delays_those_who_wait_and_empties_the_bucket() -> None:
     waits = [machine.bucket.seconds_until(machine.state, START, p) for p in machine.waiting]
     assert waits == pytest.approx([11, 12], rel=1e-3)
     machine.reserve(START + 0.5)
-    assert machine.waiting[-1].at == pytest.approx(START + 13, rel=1e-3)
+    wait = machine.bucket.seconds_until(machine.state, START, machine.waiting[-1])
+    assert wait == pytest.approx(13, rel=1e-3)
 
 
 def test_several_429s_at_once_are_one() -> None:
@@ -267,13 +265,6 @@ def test_the_documented_limits_are_the_default() -> None:
     assert (
         (Bucket().requests_per_second, Bucket().burst) == (REQUESTS_PER_SECOND, BURST) == (20, 60)
     )
-
-
-@pytest.mark.parametrize(("rate", "burst"), [(0.0, 60), (-1.0, 60), (20.0, 0)])
-def test_a_bucket_that_would_never_let_anything_pass_is_refused(rate: float, burst: int) -> None:
-    """It would be a run that hangs."""
-    with pytest.raises(ValueError, match="must be"):
-        Bucket(rate, burst)
 
 
 class Limit:
@@ -363,18 +354,27 @@ def test_turns_are_asked_for_only_when_places_are_due() -> None:
 
 
 def test_a_lease_that_comes_late_melts_as_the_limit_refills() -> None:
-    """Of ten turns that reach their machine after 0.56 s, the first 0.26 s' worth are lost."""
+    """Of ten turns of a full limit that come after 0.56 s, the first 0.26 s' worth are lost."""
     machine = shared_with_waiting(10)
 
-    machine.state = machine.bucket.lease(machine.state, START + 0.56, 10, START, 0)
+    machine.state = machine.bucket.lease(machine.state, START + 0.56, 10, START, 42)
 
     assert machine.state.leased == 4
+
+
+def test_turns_of_a_limit_that_is_nearly_empty_last_longer() -> None:
+    """So a Prefect server that is slow does not waste what it gives."""
+    machine = shared_with_waiting(10)
+
+    machine.state = machine.bucket.lease(machine.state, START + 2, 10, START, 0)
+
+    assert machine.state.leased == 10
 
 
 def test_turns_that_nobody_took_end() -> None:
     """The next caller waits for a new one."""
     machine = shared_with_waiting(1)
-    machine.state = machine.bucket.lease(machine.state, START, 6, START, 40)
+    machine.state = machine.bucket.lease(machine.state, START, 6, START, 46)
     assert machine.sent(START) == 1
 
     machine.reserve(START + 0.1)

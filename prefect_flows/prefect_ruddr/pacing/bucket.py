@@ -9,8 +9,10 @@ arrives within `t` seconds has its places within `t + lag`, and these are at mos
 `burst - rate * lag + rate * (t + lag) = burst + rate * t`. It costs the lag, once.
 
 Where machines share a limit, places also need *turns* from it, in the order of their numbers. The
-limit is as small and is debited by a lease of turns, so they end as long after it. Each further
-turn of a lease may end later by what one request takes to refill: as many before it have ended.
+limit is as small, and a lease debits it. If it had room for `room` requests before a turn, at most
+`room + rate * (lag + t)` are leased until `t` seconds after the turn is used, `lag` after its
+lease. So a turn may be used for as long as the lag allows, and longer where the limit was emptier:
+for `(burst - room) / rate` seconds.
 """
 
 from __future__ import annotations
@@ -31,11 +33,10 @@ RETRY_SECONDS = 30.0  # when what could not be used is tried again
 
 
 class Place(NamedTuple):
-    """One reserved request: from when on it may be sent, its number, the delay until then."""
+    """One reserved request: from when on it may be sent if there were no delay, and its number."""
 
     at: float
     number: int
-    delay: float
 
 
 class State(NamedTuple):
@@ -64,10 +65,6 @@ class Bucket:
     burst: int = BURST
     shared: bool = False
 
-    def __post_init__(self) -> None:
-        if self.requests_per_second <= 0 or self.burst < 1:
-            raise ValueError(f"requests_per_second must be above 0, burst at least 1: {self}")
-
     @property
     def size(self) -> float:
         """The vendor's bucket less what refills in the lag, or half of a small bucket."""
@@ -87,20 +84,20 @@ class Bucket:
         if free := self._free(state, now):
             number = min(free)
             state = state._replace(free=tuple(free - {number}))
-            return state, Place(self._time_of(state, number), number, state.delay)
+            return state, Place(self._time_of(state, number) - state.delay, number)
         # Turns that nobody took and that have ended are passed over.
         usable = math.ceil(state.leased - (state.lease_until - now) / self.interval)
         number = max(state.places + 1, min(usable, state.leased + 1))
         full_at = max(state.full_at, now) + self.interval
         state = state._replace(full_at=full_at, places=number, free=())
-        return state, Place(max(now, self._time_of(state, number)), number, state.delay)
+        return state, Place(max(now, self._time_of(state, number)) - state.delay, number)
 
     def seconds_until(self, state: State, now: float, place: Place) -> float | None:
         """Return how long the holder of a place has to wait, 0 where it may send.
 
         None: the place was not used in time, or the state began anew. Another is to be reserved.
         """
-        at = place.at + state.delay - place.delay
+        at = place.at + state.delay
         wait = max(0.0, at - now, state.closed_until - now)
         if not self.shared or state.alone:
             is_lost = now > at + LATE_SECONDS
@@ -125,15 +122,11 @@ class Bucket:
         """Empty the bucket, refill it only once `seconds` have passed, and delay all places."""
         until = max(state.closed_until, now + seconds)
         delay = until - max(state.closed_until, now)
-        return state._replace(
-            full_at=max(state.full_at + delay, self.emptied(until).full_at),
-            closed_until=until,
-            delay=state.delay + delay,
-            free=(),
-            # Those who wait for turns reserve again, as the times of their places are past.
-            leased=state.places if self.shared else 0,
-            ended=state.places if self.shared else 0,
-        )
+        full_at = max(state.full_at + delay, self.emptied(until).full_at)
+        state = state._replace(full_at=full_at, closed_until=until, delay=state.delay + delay)
+        # Those who wait for turns reserve again, as the times of their places are past.
+        ended = state.places if self.shared else 0
+        return state._replace(free=(), leased=ended, ended=ended)
 
     def wanted(self, state: State, now: float) -> int:
         """Return how many places wait for turns although their time has come."""
@@ -141,11 +134,9 @@ class Bucket:
         return state.places - state.leased - max(0, ahead) if self.shared else 0
 
     def lease(self, state: State, now: float, turns: int, at: float, left: float) -> State:
-        """Give turns, leased not before `at`, to places; fewer if they come late.
-
-        While the limit has some `left`, the next may be asked for at once.
-        """
-        until = at + LATE_SECONDS + (turns - 1) * self.interval
+        """Give turns, leased not before `at`, to places: fewer if they come late."""
+        lag = max(LAG_SECONDS, (self.burst - left - turns) / self.requests_per_second)
+        until = at + lag - LAG_SECONDS + LATE_SECONDS + (turns - 1) * self.interval
         # Places that were used alone get none now.
         leased = state.places if state.alone else state.leased
         ended = leased if state.alone or state.lease_until < now else state.ended

@@ -13,7 +13,7 @@ from typing import TypeAlias, TypeVar
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
 from prefect_ruddr.pacing.bucket import ANSWER_SECONDS, RETRY_SECONDS, Bucket, Place, State
-from prefect_ruddr.pacing.keeping import Change, Keeper, machine_time
+from prefect_ruddr.pacing.keeping import Change, Keeper, Now, Warn, machine_time
 
 T = TypeVar("T")
 Lease: TypeAlias = Callable[[int], tuple[int, float, float]]
@@ -29,7 +29,7 @@ class RequestBudget:
 
     Each caller reserves a place and sleeps until its time has come: first come, first served, for
     threads, event loops and, where the state is in a file, all processes of the machine. A sync
-    request made on the thread of an event loop blocks that loop, as all blocking does.
+    request on the thread of an event loop blocks that loop.
 
     Args:
         bucket: The vendor's limits.
@@ -45,8 +45,8 @@ class RequestBudget:
         file: Path | None = None,
         lease: Lease | None = None,
         *,
-        now: Callable[[], float] = machine_time,
-        warn: Callable[[str], None] = print,
+        now: Now = machine_time,
+        warn: Warn = print,
     ) -> None:
         self._bucket, self._lease, self._warn = bucket, lease, warn
         self._keeper = Keeper(bucket, file, now, warn)
@@ -54,11 +54,7 @@ class RequestBudget:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Wait until a request may be sent; it is sent and answered inside.
-
-        Raises:
-            GlobalConcurrencyLimitError: The shared limit is missing or does not fit.
-        """
+        """Wait until a request may be sent; it is sent and answered inside."""
         place, wait = self._look()
         try:
             while wait:
@@ -121,11 +117,9 @@ class RequestBudget:
 
     def _ask(self) -> None:
         """Lease turns for all on this machine whose time has come."""
-        if self._lease is None:
-            return
         wanted = self._change(lambda s, now: (s, max(1, self._bucket.wanted(s, now))))
         try:
-            leased = self._lease(wanted)
+            leased = self._lease(wanted) if self._lease else (0, 0.0, 0.0)
         except GlobalConcurrencyLimitError:
             self._change(lambda s, now: (s._replace(ask_at=now), None))
             raise

@@ -9,7 +9,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -21,11 +21,14 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
+Now: TypeAlias = Callable[[], float]
+Warn: TypeAlias = Callable[[str], None]
 Change: TypeAlias = Callable[[State, float], tuple[State, T]]
 """What a state becomes at a time, and what is learned from it; it may be asked twice."""
 
 FOLDER_VARIABLE = "RUDDR_BUDGET_DIR"
 LOCK_SECONDS = 2.0  # how long others may hold the lock; they take microseconds unless stopped
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
 
 
@@ -48,13 +51,7 @@ class Keeper:
     the file cannot be used, this process has a state of its own, with a warning.
     """
 
-    def __init__(
-        self,
-        bucket: Bucket,
-        path: Path | None,
-        now: Callable[[], float],
-        warn: Callable[[str], None],
-    ) -> None:
+    def __init__(self, bucket: Bucket, path: Path | None, now: Now, warn: Warn) -> None:
         self._bucket, self._path, self._now, self._warn = bucket, path, now, warn
         self._own: State | None = None
         self._usable_at = 0.0
@@ -67,10 +64,9 @@ class Keeper:
             except OSError as error:
                 if not self._usable_at:
                     self._warn(
-                        "The request budget cannot be shared with the other processes of this"
-                        " machine, so this process paces itself alone; together they may get 429."
-                        f" Let {FOLDER_VARIABLE} name a folder that only this user has access to:"
-                        f" {error}"
+                        "No file can hold the request budget, so this process paces itself alone;"
+                        f" with others it may get 429. {FOLDER_VARIABLE} may name a folder that"
+                        f" only this user has access to: {error}"
                     )
                 self._usable_at = self._now() + RETRY_SECONDS
             else:
@@ -118,13 +114,15 @@ def _locked(path: Path) -> Iterator[tuple[int, bool]]:
         if owned.st_uid != os.geteuid() or stat.S_IMODE(owned.st_mode) & 0o077:
             raise PermissionError(f"others have access to {path.parent}")
         give_up_at = time.monotonic() + LOCK_SECONDS
-        while not _lock(folder):
-            if time.monotonic() > give_up_at:
-                raise OSError(f"another process does not let go of {path.parent}")
+        while time.monotonic() < give_up_at:
+            with suppress(BlockingIOError):
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
             time.sleep(0.001)
+        else:
+            raise OSError(f"another process does not let go of {path.parent}")
         is_new = not path.exists()
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT
-        file = os.open(path.name, flags, 0o600, dir_fd=folder)
+        file = os.open(path.name, _FLAGS, 0o600, dir_fd=folder)
         yield file, is_new
     finally:
         if file is not None:
@@ -132,11 +130,3 @@ def _locked(path: Path) -> Iterator[tuple[int, bool]]:
         # Closing alone would not do: a child that was forked just now holds it open too.
         fcntl.flock(folder, fcntl.LOCK_UN)
         os.close(folder)
-
-
-def _lock(folder: int) -> bool:
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -6,7 +6,6 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -21,7 +20,7 @@ from prefect.settings import PREFECT_API_URL
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
 from prefect_ruddr.pacing.bucket import ANSWER_SECONDS, ASK_SECONDS, Bucket
-from prefect_ruddr.pacing.keeping import machine_time
+from prefect_ruddr.pacing.keeping import Now, machine_time
 
 HUNDREDTHS = 100
 """Prefect counts whole slots and drops the fraction at each grant: of a hundredth, nothing."""
@@ -30,7 +29,7 @@ HUNDREDTHS = 100
 class PrefectLimit:
     """A global concurrency limit, by name, from which turns are leased."""
 
-    def __init__(self, name: str, bucket: Bucket, now: Callable[[], float] = machine_time) -> None:
+    def __init__(self, name: str, bucket: Bucket, now: Now = machine_time) -> None:
         self._name, self._bucket, self._now = name, bucket, now
         self._lock = threading.Lock()
         self._opened = ExitStack()
@@ -38,15 +37,9 @@ class PrefectLimit:
         self._deadline = 0.0
 
     def lease(self, wanted: int) -> tuple[int, float, float]:
-        """Occupy slots for requests, for a few more while half of the limit is free.
+        """Occupy slots, which decay, for requests and a few more while half of the limit is free.
 
-        Nobody gives them back: they decay.
-
-        Returns:
-            For how many requests, a time before which they were not, for how many there is room.
-
-        Raises:
-            GlobalConcurrencyLimitError: The limit is missing or does not fit.
+        Returns for how many, a time before which they were not, and for how many there is room.
         """
         with self._lock:
             self._deadline = time.monotonic() + ANSWER_SECONDS
@@ -68,12 +61,13 @@ class PrefectLimit:
         self._opened.close()
 
     def _leased(self, client: SyncPrefectClient, wanted: int) -> tuple[int, float, float]:
+        asked_at = self._now()
         limit = client.read_global_concurrency_limit_by_name(self._name)
         slots = slots_per_request(limit, self._bucket)
         room = (limit.limit - limit.active_slots) / slots
         if 2 * room > limit.limit / slots:
             wanted += round(ASK_SECONDS * self._bucket.requests_per_second)
-        turns, asked_at = min(wanted, int(room)), self._now()
+        turns = min(wanted, int(room))
         if turns < 1:
             return 0, asked_at, 0
         try:
@@ -121,9 +115,6 @@ def slots_per_request(limit: GlobalConcurrencyLimitResponse, bucket: Bucket) -> 
     """Return how many slots one request occupies: hundredths of it, or one.
 
     A limit that counts whole requests works, but loses up to one at each lease.
-
-    Raises:
-        GlobalConcurrencyLimitError: Neither its decay nor its size fits.
     """
     rate, decay, wanted = bucket.requests_per_second, limit.slot_decay_per_second, fitting(bucket)
     for slots in (HUNDREDTHS, 1):
