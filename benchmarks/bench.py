@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from benchmarks import imports
-from benchmarks.place import BURST, RATE, UNLIMITED, Measured, Place
+from benchmarks.place import UNLIMITED, Measured, Place
 from benchmarks.tables import (
     COSTS,
     GROWTH,
@@ -21,6 +21,8 @@ from benchmarks.tables import (
     medians,
     show,
 )
+from prefect_ruddr.pacing.bucket import BURST
+from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
 
 _NUMBERS = count(1)
 

@@ -26,10 +26,12 @@ from prefect.tasks import exponential_backoff
 from pydantic import SecretStr
 from pyrate_limiter import Duration, Limiter, Rate, StateBucket, TokenBucket
 
-from benchmarks.place import API_KEY, BURST, RATE, UNLIMITED
+from benchmarks.place import API_KEY, UNLIMITED
 from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates
 from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.clients import request_budget
+from prefect_ruddr.pacing.bucket import BURST
+from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
 from prefect_ruddr.runs.applying import CONCURRENCY
 
 Job: TypeAlias = Callable[[], object]

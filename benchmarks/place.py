@@ -23,12 +23,11 @@ import httpx
 
 from benchmarks.postgres import postgres
 from benchmarks.proxy import prefect_proxy
+from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
 from prefect_ruddr.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 API_KEY = "benchmark-key"
-RATE, BURST = 20.0, 60
-"""Ruddr's limit for a workspace: requests a second, and at once."""
 UNLIMITED: Mapping[str, Any] = {"requests_per_second": 1000.0, "burst": 10_000}
 """A budget that never keeps anybody waiting."""
 

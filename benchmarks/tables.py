@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from typing import NamedTuple
 
-from benchmarks.place import BURST, RATE, Measured
+from benchmarks.place import Measured
+from prefect_ruddr.pacing.bucket import BURST
+from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
 
 LIMITED = (
     "",
