@@ -17,8 +17,8 @@ from benchmarks.bench import Bench
 from benchmarks.place import place
 
 BENCHMARKS: dict[str, Callable[[Bench], None]] = {
+    "pacing": Bench.pacing,
     "limit": Bench.at_the_limit,
-    "processes": Bench.four_processes,
     "nolimit": Bench.no_limit,
     "growth": Bench.growth,
     "fixed": Bench.fixed_costs,

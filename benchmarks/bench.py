@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from benchmarks import imports
-from benchmarks.place import BURST, RATE, UNLIMITED, Measured, Place
+from benchmarks.place import UNLIMITED, Measured, Place
 from benchmarks.tables import (
     COSTS,
     GROWTH,
@@ -21,6 +21,8 @@ from benchmarks.tables import (
     medians,
     show,
 )
+from prefect_ruddr.pacing.bucket import BURST
+from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
 
 _NUMBERS = count(1)
 
@@ -46,34 +48,43 @@ class Bench:
         self._at = at
         self._rounds = rounds
 
-    def at_the_limit(self) -> None:
-        """500 updates from one process at Ruddr's limit, and fewer with the usual idioms."""
+    def pacing(self) -> None:
+        """500 plain requests from 16 threads in each process, with nothing but the pacing."""
+        ours, two = "paced_httpx", "ours, two machines of two processes, shared limit"
         show(
-            "20 updates a second, bursts of 60: one process",
+            "20 requests a second, bursts of 60: the pacing alone",
             LIMITED,
             [
-                self._limited("ours, local budget", "flow_of_ours", 500),
-                self._limited("ours, shared budget", "flow_of_ours", 500, limit=_name()),
-                self._limited("task retries after a 429", "flow_with_retries", 500),
-                # Fewer: 500 take the better part of ten minutes.
-                self._limited("ours, shared budget", "flow_of_ours", 100, limit=_name()),
-                self._limited(
-                    "rate_limit in each task", "flow_with_rate_limit", 100, limit=_name()
-                ),
+                self._limited("ours, one process", ours, 500),
+                self._limited("ours, four processes", ours, 500, processes=4),
+                self._limited(two, ours, 500, processes=4, machines=2, limit=_name()),
+                self._limited("pyrate-limiter, one process", "paced_by_pyrate_limiter", 500),
             ],
         )
 
-    def four_processes(self) -> None:
-        """500 updates from four processes that share one limit."""
-        far = "ours, Prefect's API 30 ms farther"
+    def at_the_limit(self) -> None:
+        """500 updates at Ruddr's limit, and fewer with the usual idioms."""
+        ours = "flow_of_ours"
+        one, four = "ours, one process", "ours, four processes"
+        two = "ours, two machines of two processes, shared limit"
+        far = "… Prefect's API 30 ms farther"
+        sharing: dict[str, Any] = {"processes": 4, "machines": 2}
         show(
-            "20 updates a second, bursts of 60: four processes, one shared limit",
+            "20 updates a second, bursts of 60",
             LIMITED,
             [
-                self._limited("ours", "flow_of_ours", 500, processes=4, limit=_name()),
-                self._limited(far, "flow_of_ours", 500, processes=4, delay=0.03, limit=_name()),
+                self._limited(one, ours, 500),
+                self._limited(four, ours, 500, processes=4),
+                self._limited(two, ours, 500, limit=_name(), **sharing),
+                self._limited(far, ours, 500, limit=_name(), delay=0.03, **sharing),
+                self._limited("task retries after a 429", "flow_with_retries", 500),
+                # Fewer: 500 take the better part of ten minutes.
+                self._limited(one, ours, 100),
                 self._limited(
-                    "rate_limit in each task",
+                    "rate_limit in each task", "flow_with_rate_limit", 100, limit=_name()
+                ),
+                self._limited(
+                    "rate_limit in each task, four processes",
                     "flow_with_rate_limit",
                     100,
                     processes=4,

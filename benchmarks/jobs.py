@@ -24,9 +24,14 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 from pydantic import SecretStr
+from pyrate_limiter import Duration, Limiter, Rate, StateBucket, TokenBucket
 
-from benchmarks.place import API_KEY, BURST, RATE, UNLIMITED
+from benchmarks.place import API_KEY, UNLIMITED
 from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates
+from prefect_ruddr.api.connection import Connection
+from prefect_ruddr.clients import request_budget
+from prefect_ruddr.pacing.bucket import BURST
+from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
 from prefect_ruddr.runs.applying import CONCURRENCY
 
 Job: TypeAlias = Callable[[], object]
@@ -60,6 +65,40 @@ def call_layer_of_ours(base_url: str, ids: list[str], *, threads: int = 1) -> Jo
     updates = [StageUpdate(id=UUID(stage), probability=PROBABILITY) for stage in ids]
     api.workspace()
     return partial(_each, api.update_stage, updates, threads)
+
+
+def paced_httpx(base_url: str, ids: list[str], *, limit: str | None = None) -> Job:
+    """Our request budget and nothing else of ours: each PATCH with plain httpx, 16 threads."""
+    credentials = _credentials(base_url, global_concurrency_limit=limit)
+    if limit:
+        credentials.ensure_global_concurrency_limit()
+    budget = request_budget(
+        Connection(base_url, SecretStr(API_KEY), global_concurrency_limit=limit)
+    )
+    client = _client(base_url)
+
+    def patch(stage: str) -> Any:
+        with budget.request():
+            return _patch(client, stage)
+
+    return partial(_each, patch, ids, CONCURRENCY)
+
+
+def paced_by_pyrate_limiter(base_url: str, ids: list[str]) -> Job:
+    """The token bucket of `pyrate-limiter` in place of ours; it is for one process."""
+    rate = Rate(int(RATE), Duration.SECOND, burst=BURST)
+    limiter = Limiter(StateBucket([rate], TokenBucket()))
+    client = _client(base_url)
+
+    def patch(stage: str) -> Any:
+        while True:
+            limiter.try_acquire("workspace")
+            try:
+                return _patch(client, stage)
+            except httpx.HTTPStatusError:
+                time.sleep(1)
+
+    return partial(_each, patch, ids, CONCURRENCY)
 
 
 def plain_httpx(base_url: str, ids: list[str], *, threads: int = 1) -> Job:

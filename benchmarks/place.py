@@ -23,12 +23,11 @@ import httpx
 
 from benchmarks.postgres import postgres
 from benchmarks.proxy import prefect_proxy
+from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
 from prefect_ruddr.sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 API_KEY = "benchmark-key"
-RATE, BURST = 20.0, 60
-"""Ruddr's limit for a workspace: requests a second, and at once."""
 UNLIMITED: Mapping[str, Any] = {"requests_per_second": 1000.0, "burst": 10_000}
 """A budget that never keeps anybody waiting."""
 
@@ -49,6 +48,7 @@ class Measured:
         reads: How many GETs were sent.
         patches: How many PATCHes were sent and not refused.
         prefect_calls: How many requests the client sent to Prefect's API.
+        load: The processes that ran or wanted to, on average over the last minute.
     """
 
     seconds: float
@@ -61,6 +61,7 @@ class Measured:
     reads: int
     patches: int
     prefect_calls: int
+    load: float
 
 
 class Place:
@@ -103,6 +104,7 @@ class Place:
         updates: int,
         *,
         processes: int = 1,
+        machines: int = 1,
         stages: int | None = None,
         rate: float | None = RATE,
         delay: float = 0.0,
@@ -114,6 +116,7 @@ class Place:
             job: The name of the job.
             updates: How many stages it is to change, over all processes.
             processes: How many client processes share the work.
+            machines: On how many machines they are: those of one do not see the others' files.
             stages: How many stages the workspace has; as many as updates where None.
             rate: The sandbox's limit in requests per second; None for no limit.
             delay: Seconds added to each call of Prefect's API.
@@ -124,14 +127,20 @@ class Place:
                 api_key=API_KEY, stages=stages or updates, rate=rate, record=4 * updates + 1000
             ) as sandbox,
             prefect_proxy(self._port, delay) as proxy,
+            tempfile.TemporaryDirectory() as budgets,
         ):
             ids = [str(stage["id"]) for stage in sandbox.stages][:updates]
             # Next to each other, as the stages are that belong together.
             size = math.ceil(updates / processes)
             shares = [ids[first : first + size] for first in range(0, updates, size)]
-            clients = [
-                self._start(job, share, sandbox.base_url, proxy.url, options) for share in shares
-            ]
+            clients = []
+            for number, share in enumerate(shares):
+                environment = {
+                    "PREFECT_API_URL": proxy.url,
+                    "RUDDR_STATE_FOLDER": f"{budgets}/{number % machines}",
+                }
+                asked = {"job": job, "ids": share, "base_url": sandbox.base_url}
+                clients.append(self._start(asked | {"options": options}, environment))
             for client in clients:
                 _expect(client, "ready")
             calls_before = proxy.calls
@@ -155,6 +164,7 @@ class Place:
             reads=len(sent) - len(done),
             patches=len(done),
             prefect_calls=proxy.calls - calls_before,
+            load=os.getloadavg()[0],
         )
 
     def run(self, command: Sequence[str]) -> float:
@@ -175,19 +185,17 @@ class Place:
         answer = httpx.post(f"{self.api_url}/task_runs/count", json=completed, timeout=120)
         return int(answer.raise_for_status().text)
 
-    def _start(
-        self, job: str, ids: list[str], base_url: str, api_url: str, options: dict[str, Any]
-    ) -> subprocess.Popen[str]:
+    def _start(self, asked: dict[str, Any], environment: dict[str, str]) -> subprocess.Popen[str]:
         client = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.client"],
             cwd=ROOT,
-            env=self._environment() | {"PREFECT_API_URL": api_url},
+            env=self._environment() | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("BENCH_DEBUG") else subprocess.DEVNULL,
             text=True,
         )
-        _tell(client, {"job": job, "ids": ids, "base_url": base_url, "options": options})
+        _tell(client, asked)
         return client
 
     def _environment(self) -> dict[str, str]:

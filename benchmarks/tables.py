@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from typing import NamedTuple
 
-from benchmarks.place import BURST, RATE, Measured
+from benchmarks.place import Measured
+from prefect_ruddr.pacing.bucket import BURST
+from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
 
 LIMITED = (
     "",
@@ -19,6 +21,7 @@ LIMITED = (
     "429s",
     "Prefect calls",
     "Prefect's start, s",
+    "load",
 )
 COSTS = ("", "updates/s", "time ÷ beside", "CPU ms/update", "CPU ÷ beside", "peak MB")
 GROWTH = ("", "seconds", "ms/update", "CPU ms/update", "peak MB", "Prefect calls/update")
@@ -45,6 +48,7 @@ def limited_row(name: str, updates: int, took: Measured) -> Row:
             f"{took.refused:g}",
             f"{took.prefect_calls:g}",
             f"{took.start_seconds:.2f}",
+            f"{took.load:.1f}",
         ),
     )
 

@@ -27,6 +27,7 @@ from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials
 from prefect_ruddr.api import answers
+from prefect_ruddr.clients import forget_clients
 from prefect_ruddr.sandbox import Sandbox
 
 for folder in ("PREFECT_HOME", "RUDDR_STATE_FOLDER"):
@@ -82,10 +83,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
-    """A fresh sandbox Ruddr on a free port, without a rate limit."""
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A fresh sandbox Ruddr on a free port, without a rate limit.
+
+    An earlier one may have had its port: so nothing of that one is kept, no client and no budget.
+    """
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "budgets"))
+    forget_clients()
     with Sandbox(api_key=API_KEY, rate=None) as running:
         yield running
+    forget_clients()
 
 
 @pytest.fixture

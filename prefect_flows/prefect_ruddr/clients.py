@@ -3,77 +3,106 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import threading
-from functools import cache
+from collections import OrderedDict
+from weakref import WeakValueDictionary, finalize
 
 from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.api.ruddr_api import RuddrApi
 from prefect_ruddr.log import run_logger
+from prefect_ruddr.machine import state_folder
+from prefect_ruddr.pacing.bucket import Bucket
 from prefect_ruddr.pacing.budget import RequestBudget
 
-_registry: dict[tuple[str, float, int, str | None], RequestBudget] = {}
-_registry_lock = threading.Lock()
+MOST_KEPT = 16
+"""How many clients are kept that nobody uses at the moment."""
 
 
 def ruddr_api(connection: Connection) -> RuddrApi:
-    """Return the one `RuddrApi` of this process for a connection."""
-    with _MAKING:
-        return _ruddr_api(connection, os.getpid())
+    """Return the one `RuddrApi` of this process for a connection.
 
-
-_MAKING = threading.Lock()
-
-
-@cache
-def _ruddr_api(connection: Connection, process: int) -> RuddrApi:  # noqa: ARG001
-    # By process: a forked child must not write into its parent's sockets.
-    budget = request_budget(
-        connection.fingerprint,
-        connection.requests_per_second,
-        connection.burst,
-        connection.global_concurrency_limit,
-    )
-    api = RuddrApi(connection, budget, run_logger)
-    atexit.register(api.close)
-    return api
-
-
-def request_budget(
-    workspace: str,
-    requests_per_second: float,
-    burst: int,
-    global_concurrency_limit: str | None,
-) -> RequestBudget:
-    """Return the one budget of this process for these values.
-
-    Args:
-        workspace: Any text that tells workspaces apart; it must not hold a key.
-        requests_per_second: The vendor's refill, in requests per second.
-        burst: The vendor's bucket, in requests.
-        global_concurrency_limit: The Prefect global concurrency limit that all processes and
-            machines draw from, or None for a budget of this process alone.
+    The last `MOST_KEPT` that were asked for are kept. An earlier one, as of a key that was
+    rotated, closes its connections as soon as nobody holds it any more.
     """
-    values = (workspace, requests_per_second, burst, global_concurrency_limit)
-    with _registry_lock:
-        budget = _registry.get(values)
-        if budget is None:
-            source = None
-            if global_concurrency_limit is not None:
-                # Only those who share a limit pay for importing Prefect's client.
-                from prefect_ruddr.pacing.shared import SharedLimit  # noqa: PLC0415
-
-                source = SharedLimit(global_concurrency_limit, requests_per_second, burst)
-            budget = RequestBudget(requests_per_second, burst, source=source)
-            _registry[values] = budget
-        return budget
+    return _of_this_process().api(connection)
 
 
-def _start_afresh_in_child() -> None:
-    global _registry_lock  # noqa: PLW0603 - the parent may have held it when it forked
-    _registry_lock = threading.Lock()
-    for budget in _registry.values():
-        budget.start_afresh()
+def request_budget(connection: Connection) -> RequestBudget:
+    """Return the one budget of this process for a workspace, its limits and its shared limit."""
+    return _of_this_process().budget(connection)
 
 
-os.register_at_fork(after_in_child=_start_afresh_in_child)
+def forget_clients() -> None:
+    """Keep no client of this process; each closes its connections when nobody uses it."""
+    _of_this_process().forget()
+
+
+class _Clients:
+    """Those of one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._kept: OrderedDict[Connection, RuddrApi] = OrderedDict()
+        self._used: WeakValueDictionary[Connection, RuddrApi] = WeakValueDictionary()
+        self._budgets: WeakValueDictionary[str, RequestBudget] = WeakValueDictionary()
+
+    def api(self, connection: Connection) -> RuddrApi:
+        with self._lock:
+            api = self._used.get(connection)
+            if api is None:
+                api = RuddrApi(connection, self.budget(connection), run_logger)
+                self._used[connection] = api
+            self._kept[connection] = api
+            self._kept.move_to_end(connection)
+            # Closed after the lock is released, as that may take a while.
+            dropped = self._kept.popitem(last=False) if len(self._kept) > MOST_KEPT else None
+        del dropped
+        return api
+
+    def forget(self) -> None:
+        with self._lock:
+            dropped, self._kept = self._kept, OrderedDict()
+        del dropped
+
+    def budget(self, connection: Connection) -> RequestBudget:
+        limits = connection.requests_per_second, connection.burst
+        limit = connection.global_concurrency_limit
+        # Shared by those who agree on all of it; the name tells neither the key nor the address.
+        shared_by = repr((connection.fingerprint, *limits, limit))
+        name = hashlib.sha256(shared_by.encode()).hexdigest()[:16]
+        with self._lock:
+            budget = self._budgets.get(name)
+            if budget is None:
+                budget = _new_budget(name, Bucket(*limits, shared=limit is not None), limit)
+                self._budgets[name] = budget
+            return budget
+
+
+def _new_budget(name: str, bucket: Bucket, limit: str | None) -> RequestBudget:
+    if limit is None:
+        return RequestBudget(bucket, state_folder() / f"budget-{name}", warn=_warn)
+    # Only those who share a limit pay for importing Prefect's client.
+    from prefect_ruddr.pacing.prefect_limit import PrefectLimit  # noqa: PLC0415
+
+    shared = PrefectLimit(limit, bucket)
+    budget = RequestBudget(bucket, state_folder() / f"budget-{name}", shared.lease, warn=_warn)
+    finalize(budget, shared.close).atexit = False
+    return budget
+
+
+def _warn(message: str) -> None:
+    run_logger().warning(message)
+
+
+_BY_PROCESS: dict[int, _Clients] = {}
+
+
+def _of_this_process() -> _Clients:
+    # By process, and without a lock: a forked child must not write into its parent's sockets, and
+    # a lock that a thread of the parent held when it forked would stay locked.
+    return _BY_PROCESS.get(os.getpid()) or _BY_PROCESS.setdefault(os.getpid(), _Clients())
+
+
+atexit.register(forget_clients)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import re
@@ -25,9 +26,10 @@ from pydantic import (
 from prefect_ruddr.api.connection import SHORTEST_SECRET, names_a_host
 from prefect_ruddr.errors import GlobalConcurrencyLimitError, InvalidCredentials
 from prefect_ruddr.log import run_logger
+from prefect_ruddr.pacing.bucket import BURST, REQUESTS_PER_SECOND, Bucket
 from prefect_ruddr.pacing.prefect_limit import (
-    aensure_global_concurrency_limit,
     ensure_global_concurrency_limit,
+    ensure_writers_limit,
 )
 from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.stage import Workspace
@@ -53,8 +55,8 @@ class RuddrCredentials(CredentialsBlock):
         requests_per_second: How fast the workspace's request budget refills; Ruddr documents
             20 for all keys and integrations of a workspace together.
         burst: How many requests the budget holds when full; Ruddr documents 60.
-        global_concurrency_limit: The name of a Prefect global concurrency limit that all
-            processes draw the budget from; None for a budget of each process alone.
+        global_concurrency_limit: The name of a Prefect global concurrency limit that several
+            machines draw the budget from; None for a budget of each machine alone.
         pipelines: What you call the pipelines, and the id of each, as Ruddr's API has no names of
             them: rows may use them, and plans, approvals, logs and errors show them.
 
@@ -95,14 +97,14 @@ class RuddrCredentials(CredentialsBlock):
         description="How many seconds one attempt of a request may take.",
     )
     requests_per_second: float = Field(
-        default=20.0,
+        default=REQUESTS_PER_SECOND,
         gt=0,
         le=1000,
         title="Requests per second",
         description="How fast the workspace's request budget refills; Ruddr documents 20.",
     )
     burst: int = Field(
-        default=60,
+        default=BURST,
         ge=1,
         le=10_000,
         title="Burst",
@@ -111,7 +113,7 @@ class RuddrCredentials(CredentialsBlock):
     global_concurrency_limit: str | None = Field(
         default=None,
         title="Global concurrency limit",
-        description="A Prefect global concurrency limit that all processes draw from, by name.",
+        description="The name of a Prefect limit that several machines draw the budget from.",
     )
 
     pipelines: dict[str, UUID] = Field(
@@ -205,7 +207,10 @@ class RuddrCredentials(CredentialsBlock):
         return None if limit is None else f"{limit}-writers"
 
     def get_client(self) -> RuddrApi:
-        """Return the calls of this workspace; all of a process share one pool and one budget."""
+        """Return the calls of this workspace; all of a process share one pool and one budget.
+
+        The budget is shared by all processes of this user on the machine.
+        """
         # Only a process that asks Ruddr for something pays for the client and the retries.
         from prefect_ruddr.api.connection import Connection  # noqa: PLC0415
         from prefect_ruddr.clients import ruddr_api  # noqa: PLC0415
@@ -240,25 +245,25 @@ class RuddrCredentials(CredentialsBlock):
     def ensure_global_concurrency_limit(self) -> None:
         """Create the Prefect limit named in `global_concurrency_limit`, or correct it.
 
+        And a second one beside it, by which the machines take turns to write.
         Sends nothing to Ruddr. Call it once, before the processes start that share it; calling
         it again does no harm.
 
         Raises:
             GlobalConcurrencyLimitError: When the credentials name no limit.
         """
-        ensure_global_concurrency_limit(*self._limit_wanted())
-
-    async def aensure_global_concurrency_limit(self) -> None:
-        """Async version of `ensure_global_concurrency_limit`."""
-        await aensure_global_concurrency_limit(*self._limit_wanted())
-
-    def _limit_wanted(self) -> tuple[str, float, int]:
         if self.global_concurrency_limit is None:
             raise GlobalConcurrencyLimitError(
                 "the credentials name no limit: set global_concurrency_limit to a name of your"
                 " choice, the same for all who share the workspace"
             )
-        return self.global_concurrency_limit, self.requests_per_second, self.burst
+        bucket = Bucket(self.requests_per_second, self.burst)
+        ensure_global_concurrency_limit(self.global_concurrency_limit, bucket)
+        ensure_writers_limit(f"{self.global_concurrency_limit}-writers")
+
+    async def aensure_global_concurrency_limit(self) -> None:
+        """Async version of `ensure_global_concurrency_limit`."""
+        await asyncio.to_thread(self.ensure_global_concurrency_limit)
 
 
 def _unknown_fields(values: Any, known: Mapping[str, Any]) -> list[str]:

@@ -19,19 +19,26 @@ FOLDER_VARIABLE = "RUDDR_STATE_FOLDER"
 """The environment variable that names another folder; all processes have to agree on it."""
 
 
+def state_folder() -> Path:
+    """Return where the folder is: as the environment variable names it, or the user's own."""
+    user = os.geteuid() if hasattr(os, "geteuid") else 0
+    default = Path(tempfile.gettempdir()) / f"prefect-ruddr-{user}"
+    return Path(os.environ.get(FOLDER_VARIABLE) or default)
+
+
 def private_folder() -> Path:
     """Return the folder of this user on this machine, made where it is not there yet.
 
     Raises:
         OSError: When it cannot be made, or is not this user's alone.
     """
-    named = os.environ.get(FOLDER_VARIABLE)
-    user = os.getuid() if hasattr(os, "getuid") else os.getlogin()
-    folder = Path(named) if named else Path(tempfile.gettempdir()) / f"prefect-ruddr-{user}"
-    folder.mkdir(mode=0o700, parents=bool(named), exist_ok=True)
+    folder = state_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022:
-        raise PermissionError(f"{folder} is not a folder that this user alone can write")
+    if hasattr(os, "geteuid") and (found.st_uid != os.geteuid() or found.st_mode & 0o077):
+        raise PermissionError(f"others have access to {folder}")
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(f"{folder} is no folder")
     return folder
 
 

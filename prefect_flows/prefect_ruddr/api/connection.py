@@ -11,8 +11,13 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
+from prefect_ruddr.pacing.bucket import BURST, REQUESTS_PER_SECOND
+
 SHORTEST_SECRET = 8
 """Characters of a key that are masked; fewer of them give nothing away."""
+
+MOST_CONNECTIONS = 100
+"""How many requests may be under way at once in the threads of a process, and in an event loop."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,14 @@ class Connection:
         timeout_seconds: How long one attempt may take, in seconds.
         requests_per_second: How fast the request budget refills.
         burst: How many requests the budget holds when full.
-        global_concurrency_limit: The Prefect limit that the budget draws from, or None for a
-            budget of this process alone.
+        global_concurrency_limit: The Prefect limit that machines share, or None.
     """
 
     base_url: str
     api_key: SecretStr
     timeout_seconds: float = 30.0
-    requests_per_second: float = 20.0
-    burst: int = 60
+    requests_per_second: float = REQUESTS_PER_SECOND
+    burst: int = BURST
     global_concurrency_limit: str | None = None
 
     @property

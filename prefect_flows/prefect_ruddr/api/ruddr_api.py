@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
@@ -18,7 +19,7 @@ import stamina
 
 from prefect_ruddr.api import answers, wire
 from prefect_ruddr.api.calls import WORKSPACE, Call, Client, get_call, page_call, update_call
-from prefect_ruddr.api.connection import Connection
+from prefect_ruddr.api.connection import MOST_CONNECTIONS, Connection
 from prefect_ruddr.api.guards import Guard, SendOnce
 from prefect_ruddr.api.paging import HasId, Page, Pages
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
@@ -65,10 +66,10 @@ class RuddrApi:
         self._budget = budget
         self._logger = logger
         self._lock = threading.Lock()
+        self._process = os.getpid()
+        self._connections = threading.Semaphore(MOST_CONNECTIONS)
         self._client: Client | None = None
-        self._async_clients: dict[
-            asyncio.AbstractEventLoop, tuple[Client, AsyncGenerator[None]]
-        ] = {}
+        self._async_clients: _AsyncClients = {}
 
     def workspace(self) -> Workspace:
         """Read the workspace behind the key: one GET of the base URL."""
@@ -180,7 +181,7 @@ class RuddrApi:
                     if guard.is_spared(stage):
                         return Answer(stage, attempt.num - 1)
                 try:
-                    with self._budget.request():
+                    with self._connections, self._budget.request():
                         if guard:
                             guard.check()
                         return Answer(call.send(client), attempt.num)
@@ -190,7 +191,7 @@ class RuddrApi:
         raise AssertionError("the last attempt returns or raises")
 
     async def _arun(self, call: Call[T], guard: Guard | None = None) -> Answer[T]:
-        client = await self._async_client()
+        client, connections = await self._async_client()
         failures: list[RuddrRequestError] = []
         async for attempt in self._attempts():
             with attempt:
@@ -202,7 +203,7 @@ class RuddrApi:
                     if guard.is_spared(stage):
                         return Answer(stage, attempt.num - 1)
                 try:
-                    async with self._budget.arequest():
+                    async with connections, self._budget.arequest():
                         if guard:
                             guard.check()
                         return Answer(await call.asend(client), attempt.num)
@@ -258,32 +259,50 @@ class RuddrApi:
                 )
             return self._client
 
-    async def _async_client(self) -> Client:
+    async def _async_client(self) -> tuple[Client, asyncio.Semaphore]:
         # A client is bound to the event loop it was made in. The generator that keeps it is
         # never finished by us: a loop that shuts down closes its generators, and with this
         # one the client, while it still can.
+        clients = self._async_clients
         loop = asyncio.get_running_loop()
-        if loop not in self._async_clients:
+        if loop not in clients:
+            for closed in [loop for loop in list(clients) if loop.is_closed()]:
+                clients.pop(closed, None)
             http_client = wire.async_client(self._connection)
-            keeper = self._kept_open(loop, http_client)
+            keeper = _kept_open(clients, loop, http_client)
             client = Client(base_url=self._connection.root_url)
-            self._async_clients[loop] = client.set_async_httpx_client(http_client), keeper
+            connections = asyncio.Semaphore(MOST_CONNECTIONS)
+            clients[loop] = client.set_async_httpx_client(http_client), connections, keeper
             await anext(keeper)
-        return self._async_clients[loop][0]
-
-    async def _kept_open(
-        self, loop: asyncio.AbstractEventLoop, http_client: Any
-    ) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            del self._async_clients[loop]
-            await http_client.aclose()
+        return clients[loop][:2]
 
     def close(self) -> None:
-        """Close the connections that threads share."""
-        if self._client is not None:
-            self._client.get_httpx_client().close()
+        """Close the connections that threads share, and let event loops close theirs."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.get_httpx_client().close()
+        self._async_clients.clear()
+
+    def __del__(self) -> None:
+        # Nobody can be using it now. What a forked child inherited is its parent's to close.
+        if self._process == os.getpid():
+            self.close()
+
+
+_AsyncClients: TypeAlias = dict[
+    asyncio.AbstractEventLoop, tuple[Client, asyncio.Semaphore, AsyncGenerator[None]]
+]
+
+
+async def _kept_open(
+    clients: _AsyncClients, loop: asyncio.AbstractEventLoop, http_client: Any
+) -> AsyncGenerator[None]:
+    # Without the `RuddrApi`, which has to go as soon as nobody uses it.
+    try:
+        yield
+    finally:
+        clients.pop(loop, None)
+        await http_client.aclose()
 
 
 class _Unread(Exception):

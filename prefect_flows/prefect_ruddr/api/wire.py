@@ -22,13 +22,10 @@ from pydantic import SecretStr
 from prefect_ruddr import __version__
 from prefect_ruddr.api.answers import error_of
 from prefect_ruddr.api.bounds import Bounds, in_force
-from prefect_ruddr.api.connection import Connection
+from prefect_ruddr.api.connection import MOST_CONNECTIONS, Connection
 from prefect_ruddr.api.network import AsyncNetwork, Network
 from prefect_ruddr.api.proxies import environment_proxy
 from prefect_ruddr.errors import AnswerLost, ConnectionFailed, NoAnswer
-
-MOST_CONNECTIONS = 100
-"""How many requests of a process, or of an event loop, may be under way at once."""
 
 _BROKEN = (
     TimeoutError,

@@ -1,124 +1,149 @@
-"""The Prefect global concurrency limit of a workspace: what fits it, and making it."""
+"""The Prefect global concurrency limit that several machines share: making it, leasing from it."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-from typing import NamedTuple
+import random
+import threading
+import time
+from contextlib import ExitStack, suppress
+from typing import Any
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
     GlobalConcurrencyLimitUpdate,
 )
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_URL
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
+from prefect_ruddr.pacing.bucket import ANSWER_SECONDS, ASK_SECONDS, Bucket
+from prefect_ruddr.pacing.keeping import Now, machine_time
 
-SLOTS_PER_REQUEST = 100
-"""Prefect counts whole slots and drops the fraction at each grant; hundredths make that nothing."""
-
-LAG_SECONDS = 0.4
-"""How long a request may take from its lease to its arrival at Ruddr.
-
-Prefect debits at the lease, Ruddr at the arrival. Requests that arrive in a window were leased in
-one that is longer by the lag, so a limit that is smaller than Ruddr's bucket by `lag * rate`
-requests never lets through more than that bucket holds. It costs the lag, once."""
+HUNDREDTHS = 100
+"""Prefect counts whole slots and drops the fraction at each grant: of a hundredth, nothing."""
 
 
-class Limit(NamedTuple):
-    """A global concurrency limit, measured in requests.
+class PrefectLimit:
+    """A global concurrency limit, by name, from which turns are leased."""
 
-    Attributes:
-        slots: How many slots one request occupies.
-        size: The requests of a full limit.
-        room: The requests that it still allowed when it was read.
+    def __init__(self, name: str, bucket: Bucket, now: Now = machine_time) -> None:
+        self._name, self._bucket, self._now = name, bucket, now
+        self._lock = threading.Lock()
+        self._opened = ExitStack()
+        self._client: tuple[str | None, SyncPrefectClient] | None = None
+        self._deadline = 0.0
+
+    def lease(self, wanted: int) -> tuple[int, float, float]:
+        """Occupy slots, which decay, for requests and a few more while half of the limit is free.
+
+        Returns for how many, a time before which they were not, and for how many there is room.
+        """
+        with self._lock:
+            self._deadline = time.monotonic() + ANSWER_SECONDS
+            while True:
+                try:
+                    return self._leased(self._connected(), wanted)
+                except _ServerBusy:
+                    # On SQLite it is when another write came between its read and its write.
+                    time.sleep(random.uniform(0, 0.1))  # noqa: S311 - not a secret
+                except ObjectNotFound:
+                    raise GlobalConcurrencyLimitError(
+                        f"The global concurrency limit {self._name!r} does not exist: create it"
+                        " with ruddr_credentials.ensure_global_concurrency_limit()."
+                    ) from None
+
+    def close(self) -> None:
+        """Close the connection to Prefect's API."""
+        self._client = None
+        self._opened.close()
+
+    def _leased(self, client: SyncPrefectClient, wanted: int) -> tuple[int, float, float]:
+        asked_at = self._now()
+        limit = client.read_global_concurrency_limit_by_name(self._name)
+        slots = slots_per_request(limit, self._bucket)
+        room = (limit.limit - limit.active_slots) / slots
+        if 2 * room > limit.limit / slots:
+            wanted += round(ASK_SECONDS * self._bucket.requests_per_second)
+        turns = min(wanted, int(room))
+        if turns < 1:
+            return 0, asked_at, 0
+        try:
+            client.increment_concurrency_slots([self._name], turns * slots, "rate_limit")
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code == 423:  # another machine was faster
+                return 0, asked_at, 0
+            raise
+        return turns, asked_at, room - turns
+
+    def _connected(self) -> SyncPrefectClient:
+        """Return a client of the API in use; making one takes a seventh of a second."""
+        api_url = PREFECT_API_URL.value()
+        if self._client is None or self._client[0] != api_url:
+            self._opened.close()
+            # With settings of its own it is not the client of a flow run, which ends with that run.
+            hooks = {"request": [self._raise_if_late], "response": [_raise_if_busy]}
+            settings = {"timeout": ANSWER_SECONDS / 2, "event_hooks": hooks}
+            client = get_client(httpx_settings=settings, sync_client=True)
+            self._client = api_url, self._opened.enter_context(client)
+        return self._client[1]
+
+    def _raise_if_late(self, _: Any) -> None:
+        # Prefect's client would try again for more than a minute.
+        if time.monotonic() > self._deadline:
+            raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} s")
+
+
+class _ServerBusy(Exception):
+    """Prefect's server answered 503; its client would wait for two seconds, and then for four."""
+
+
+def _raise_if_busy(response: Any) -> None:
+    if response.status_code == 503:
+        raise _ServerBusy
+
+
+def fitting(bucket: Bucket) -> dict[str, Any]:
+    """Return what a limit has to be so that it suits a vendor's bucket."""
+    size, decay = int(bucket.size * HUNDREDTHS), bucket.requests_per_second * HUNDREDTHS
+    return {"limit": size, "slot_decay_per_second": decay, "active": True}
+
+
+def slots_per_request(limit: GlobalConcurrencyLimitResponse, bucket: Bucket) -> int:
+    """Return how many slots one request occupies: hundredths of it, or one.
+
+    A limit that counts whole requests works, but loses up to one at each lease.
     """
-
-    slots: int
-    size: float
-    room: float
-
-
-def fitting_size(requests_per_second: float, burst: int) -> tuple[int, float]:
-    """Return the `limit` and the `slot_decay_per_second` that suit a vendor's bucket.
-
-    Smaller than the bucket by what refills during the lag, or by half if it is a small one.
-    """
-    margin = min(LAG_SECONDS * requests_per_second, burst / 2)
-    size = max(1.0, burst - margin)
-    return int(size * SLOTS_PER_REQUEST), requests_per_second * SLOTS_PER_REQUEST
-
-
-def measured(
-    limit: GlobalConcurrencyLimitResponse, requests_per_second: float, burst: int
-) -> Limit:
-    """Return the limit in requests, whether it counts them in hundredths or whole.
-
-    One that counts them whole works, but loses up to one request at each lease.
-
-    Raises:
-        GlobalConcurrencyLimitError: Neither its decay nor its size fits.
-    """
-    for slots in (SLOTS_PER_REQUEST, 1):
-        if math.isclose(limit.slot_decay_per_second, requests_per_second * slots, rel_tol=1e-6):
-            size = limit.limit / slots
-            if 1 <= size <= burst:
-                return Limit(slots, size, (limit.limit - limit.active_slots) / slots)
-    wanted, decay = fitting_size(requests_per_second, burst)
+    rate, decay, wanted = bucket.requests_per_second, limit.slot_decay_per_second, fitting(bucket)
+    for slots in (HUNDREDTHS, 1):
+        if math.isclose(decay, rate * slots) and 1 <= limit.limit / slots <= bucket.burst:
+            return slots
     raise GlobalConcurrencyLimitError(
-        f"The global concurrency limit {limit.name!r} (limit {limit.limit}, slot decay "
-        f"{limit.slot_decay_per_second:g} per second) does not fit {requests_per_second:g} "
-        f"requests per second with a burst of {burst}: set it to {wanted} and {decay:g}, as "
-        "ruddr_credentials.ensure_global_concurrency_limit() does."
+        f"The global concurrency limit {limit.name!r} (limit {limit.limit}, slot decay {decay:g}"
+        f" per second) does not fit {rate:g} requests per second with a burst of {bucket.burst}:"
+        f" set it to {wanted['limit']} and {wanted['slot_decay_per_second']:g}, as"
+        " ruddr_credentials.ensure_global_concurrency_limit() does."
     )
 
 
-def ensure_global_concurrency_limit(
-    name: str, requests_per_second: float = 20.0, burst: int = 60
-) -> None:
-    """Create the global concurrency limit, or correct it. Doing it again changes nothing.
-
-    Args:
-        name: The name of the limit in Prefect.
-        requests_per_second: The vendor's refill, in requests per second; documented as 20.
-        burst: The vendor's bucket, in requests; documented as 60.
-    """
-    size, decay = fitting_size(requests_per_second, burst)
+def ensure_global_concurrency_limit(name: str, bucket: Bucket) -> None:
+    """Create the global concurrency limit, or correct it. Doing it again changes nothing."""
+    wanted = fitting(bucket)
     with get_client(sync_client=True) as client:
         try:
+            create = GlobalConcurrencyLimitCreate(name=name, **wanted)
+            client.create_global_concurrency_limit(create)
+        except ObjectAlreadyExists:
             limit = client.read_global_concurrency_limit_by_name(name)
-        except ObjectNotFound:
-            try:
-                client.create_global_concurrency_limit(
-                    GlobalConcurrencyLimitCreate(name=name, limit=size, slot_decay_per_second=decay)
-                )
-            except ObjectAlreadyExists:
-                limit = client.read_global_concurrency_limit_by_name(name)
-            else:
-                return
-        if (limit.limit, limit.slot_decay_per_second, limit.active) != (size, decay, True):
-            client.update_global_concurrency_limit(
-                name,
-                GlobalConcurrencyLimitUpdate(
-                    limit=size,
-                    slot_decay_per_second=decay,
-                    active=True,
-                    # What was used before was counted differently: start from an empty bucket.
-                    active_slots=size,
-                ),
-            )
+            if not wanted.items() <= limit.model_dump().items():
+                # What was used before was counted differently: start from an empty bucket.
+                correct = GlobalConcurrencyLimitUpdate(**wanted, active_slots=wanted["limit"])
+                client.update_global_concurrency_limit(name, correct)
 
 
-async def aensure_global_concurrency_limit(
-    name: str, requests_per_second: float = 20.0, burst: int = 60
-) -> None:
-    """Create the global concurrency limit, or correct it; the async twin.
-
-    Args:
-        name: The name of the limit in Prefect.
-        requests_per_second: The vendor's refill, in requests per second; documented as 20.
-        burst: The vendor's bucket, in requests; documented as 60.
-    """
-    await asyncio.to_thread(ensure_global_concurrency_limit, name, requests_per_second, burst)
+def ensure_writers_limit(name: str) -> None:
+    """Create the limit by which machines take turns to write: one of them at a time."""
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))

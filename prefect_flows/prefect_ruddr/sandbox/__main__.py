@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import NoReturn
 
+from prefect_ruddr.sandbox.bucket import BURST, RATE
 from prefect_ruddr.sandbox.sandbox import Sandbox
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -71,14 +72,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--rate",
         type=_rate,
-        default=20.0,
+        default=RATE,
         help="requests a second in the long run, 'none' for no limit (%(default)g)",
     )
     parser.add_argument(
         "--burst",
         metavar="N",
         type=int,
-        default=60,
+        default=BURST,
         help="requests at once after a pause (%(default)s)",
     )
     parser.add_argument(

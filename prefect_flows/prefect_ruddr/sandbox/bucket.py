@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+RATE, BURST = 20.0, 60
+"""Requests a second, and at once after a pause, as Ruddr documents them."""
+
 
 class TokenBucket:
     """A bucket that starts full and gives one token to each request.

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from prefect_ruddr.sandbox.answers import Refused
 from prefect_ruddr.sandbox.application import Application
-from prefect_ruddr.sandbox.bucket import TokenBucket
+from prefect_ruddr.sandbox.bucket import BURST, RATE, TokenBucket
 from prefect_ruddr.sandbox.contract import load_contract
 from prefect_ruddr.sandbox.faults import Fault
 from prefect_ruddr.sandbox.recording import RecordedRequest, Recording
@@ -61,8 +61,8 @@ class Sandbox:
         *,
         api_key: str = "sandbox-key",
         stages: int | None = None,
-        rate: float | None = 20.0,
-        burst: int = 60,
+        rate: float | None = RATE,
+        burst: int = BURST,
         seed: int = 1,
         state: Path | str | None = None,
         host: str = "127.0.0.1",
