@@ -28,6 +28,7 @@ from pydantic import SecretStr
 from prefect_ruddr import RuddrCredentials
 from prefect_ruddr.api import answers
 from prefect_ruddr.clients import forget_clients
+from prefect_ruddr.machine import FOLDER_VARIABLE
 from prefect_ruddr.sandbox import Sandbox
 
 for folder in ("PREFECT_HOME", "RUDDR_STATE_FOLDER"):

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from prefect_ruddr.machine import state_folder
 from prefect_ruddr.pacing import keeping
 from prefect_ruddr.pacing.bucket import RETRY_SECONDS, Bucket, State
-from prefect_ruddr.machine import state_folder
 from prefect_ruddr.pacing.keeping import Keeper, machine_time
 
 BUCKET = Bucket(0.001, 60)

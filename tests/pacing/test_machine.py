@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL
 
+from prefect_ruddr.machine import FOLDER_VARIABLE
 from prefect_ruddr.pacing.bucket import Bucket
 from prefect_ruddr.pacing.budget import RequestBudget
-from prefect_ruddr.machine import FOLDER_VARIABLE
 from prefect_ruddr.pacing.prefect_limit import ensure_global_concurrency_limit
 
 from .judge import Judge, delayed, serving
