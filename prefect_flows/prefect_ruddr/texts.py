@@ -17,7 +17,8 @@ LONGEST_VALUE = 80
 _JOINERS = "\u200c\u200d"
 """Not printable, but harmless, and needed to spell: in Persian names, and in some emoji."""
 
-_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&])")
+# An underscore within a word means nothing in Markdown.
+_MARKDOWN = re.compile(r"([\\`*\[\]<>|~&]|(?<!\w)_|_(?!\w))")
 
 
 def one_line(text: str, most: int = LONGEST_TEXT) -> str:

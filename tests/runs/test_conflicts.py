@@ -261,6 +261,7 @@ def test_a_run_waits_for_the_one_that_writes_to_its_workspace(
             eventually(
                 lambda: [each for each in logs_of_all() if "waiting for" in each["message"]],
                 lambda found: found,
+                seconds=180,
             )
             sandbox.edit(updates[0]["id"], description=updates[0]["description"])
             assert patches(sandbox) == []

@@ -179,7 +179,8 @@ def test_what_cannot_be_undone_is_said_beforehand(
 ) -> None:
     """A live value beyond Ruddr's documented limits: the plan says so, and a dry undo too."""
     stage = sandbox.stages[0]
-    sandbox.fail_next(100, method="GET", path=stage["id"], replace={"probability": 0.33333})
+    # Read for the plan, and again before it is written.
+    sandbox.fail_next(2, method="GET", path=stage["id"], replace={"probability": 0.33333})
     updates = [{"id": stage["id"], "probability": 0.4}]
     first = run(apply_stage_updates, ruddr_credentials, updates)
     sandbox.clear_faults()

@@ -49,7 +49,7 @@ Workspace **Acme Consulting**. **Not every stage holds what was asked for.**
 | Negotiation (pipeline {pipeline}) | name | Negotiation | Terms \\| Price |
 | Negotiation (pipeline {pipeline}) | description | Terms are being discussed. | (none) |
 | Negotiation (pipeline {pipeline}) | probability | 0.75 | 0.8 |
-| Price Review | is\\_active | no | yes |
+| Price Review | is_active | no | yes |
 
 ## How to undo it
 

@@ -117,8 +117,9 @@ class FromRows:
     def _stop_at_errors(self) -> None:
         errors = self._judged.errors
         if errors and self._rules.on_invalid == "stop":
+            done = "written" if self._judged.by_name else "sent"
             raise NotWritten(
-                f"nothing was written, as {len(errors)} of {len(self._judged.rows)} updates were"
+                f"nothing was {done}, as {len(errors)} of {len(self._judged.rows)} updates were"
                 ' rejected: correct them, or choose on_invalid="skip"'
             )
 

@@ -127,12 +127,14 @@ class _Run:
 
     def _ask(self) -> None:
         plan, question = self.prepared.plan, self._manner.question
-        if not question.is_asked(plan):
-            return
-        # A person may take an hour, and others need not wait for that.
-        self.turn.end()
+        is_asked = question.is_asked(plan)
+        if is_asked:
+            # A person may take an hour, and others need not wait for that.
+            self.turn.end()
         if why_not := refusal(plan, question):
             raise NotWritten(f"nothing was written: {why_not}")
+        if not is_asked:
+            return
         require_workspace(self._ruddr_credentials, plan)
         if plan.workspace:
             self.turn.take(plan.workspace)
