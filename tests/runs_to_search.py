@@ -33,7 +33,7 @@ from prefect_ruddr.api import answers
 
 @flow(persist_result=True)
 async def in_an_event_loop(ruddr_credentials: RuddrCredentials, update: dict[str, Any]) -> Stage:
-    """Change a stage by the async twin."""
+    """Change a stage by the async version."""
     return await aupdate_opportunity_stage(ruddr_credentials, update)
 
 

@@ -30,7 +30,7 @@ def rows(sandbox: Sandbox) -> list[Any]:
     ]
 
 
-def test_every_violation_of_every_row_is_in_one_report(
+def test_every_error_of_every_row_is_in_one_report(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
     """Not even a GET is sent, and the good rows say why they were not."""
@@ -64,7 +64,7 @@ def test_skipping_applies_the_good_rows_and_still_fails(
 
 
 @pytest.mark.parametrize("on_invalid", ["stop", "skip"])
-def test_a_stage_the_workspace_lacks_is_a_violation(
+def test_a_stage_the_workspace_lacks_is_an_error(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_invalid: str
 ) -> None:
     """It is found by reading; no PATCH goes to it, nor to the others unless the caller says."""

@@ -205,7 +205,7 @@ def test_the_summary_reads_well(sandbox: Sandbox, ruddr_credentials: RuddrCreden
 def test_the_summary_of_a_dry_run_says_what_would_change(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
-    """The same page, in the conditional, and nothing to take back."""
+    """The same page, in the conditional, and nothing to undo."""
     updates = [
         {"id": stage_id(sandbox, "Negotiation"), "probability": 0.8},
         {"id": stage_id(sandbox, "Discovery"), "probability": 0.25},
@@ -221,7 +221,7 @@ def test_the_summary_of_a_dry_run_says_what_would_change(
         pytest.param("wrong", "# Opportunity stages: 1 rejected, 1 not attempted\n", id="bad row"),
     ],
 )
-def test_a_run_that_wrote_nothing_offers_nothing_to_take_back(
+def test_a_run_that_wrote_nothing_offers_nothing_to_undo(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, updates: str, says: str
 ) -> None:
     """The summary ends where there is no more to say."""
@@ -231,4 +231,4 @@ def test_a_run_that_wrote_nothing_offers_nothing_to_take_back(
     ended = run(apply_stage_updates, ruddr_credentials, rows)
     page = markdown(ended.flow_run_id, SUMMARY_KEY)
     assert page.startswith(says)
-    assert "take it back" not in page
+    assert "undo it" not in page

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from prefect_ruddr.sandbox import EXAMPLE_PIPELINE_ID, EXAMPLE_STAGE_ID, Sandbox
-from prefect_ruddr.sandbox.contract import load_contract, violations
+from prefect_ruddr.sandbox.contract import load_contract, schema_errors
 
 
 def test_the_same_seed_gives_the_same_workspace() -> None:
@@ -55,7 +55,7 @@ def test_every_stage_keeps_to_the_contract() -> None:
     """Each one is valid, its id is a UUID v4, and its time has the documented form."""
     contract = load_contract()
     for stage in Sandbox(stages=300).stages:
-        assert not violations(contract.stage, stage, "stage")
+        assert not schema_errors(contract.stage, stage, "stage")
         assert UUID(stage["id"]).version == 4
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", stage["createdAt"])
 

@@ -118,7 +118,7 @@ def test_no_probability_of_five_places_is_allowed(hundred_thousandths: int) -> N
 def test_a_body_outside_the_contract_is_refused(
     sandbox: Sandbox, ruddr: httpx.Client, body: str, text: str
 ) -> None:
-    """A violation is 400, named with its place, and nothing is changed."""
+    """An error is 400, named with its place, and nothing is changed."""
     before = sandbox.stages
     answer = ruddr.patch(EXAMPLE, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400
@@ -126,7 +126,7 @@ def test_a_body_outside_the_contract_is_refused(
     assert sandbox.stages == before
 
 
-def test_all_violations_are_named_at_once(ruddr: httpx.Client) -> None:
+def test_all_errors_are_named_at_once(ruddr: httpx.Client) -> None:
     """`errors` holds one text for each thing that is wrong."""
     answer = ruddr.patch(EXAMPLE, json={"name": "", "probability": 2, "statusId": "x"})
     assert answer.json()["message"] == "The body is not valid."

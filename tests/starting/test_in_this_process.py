@@ -185,7 +185,7 @@ def test_a_run_ends_well_and_an_undo_finds_it(
 def test_a_retry_of_the_flow_finishes_what_its_first_attempt_left(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
-    """It is one run, so its id takes back what both attempts wrote."""
+    """It is one run, so its id undoes what both attempts wrote."""
     before = sandbox.stages
     updates = updates_of(sandbox, 3)
     sandbox.fail_next(path=updates[1]["id"], method="PATCH", status=409)

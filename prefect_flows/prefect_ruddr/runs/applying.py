@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -214,6 +214,8 @@ class Applying:
         whole = outcome.model_copy(update={"before": planned.before, "after": planned.after})
         if change.after.get("name") == planned.after.get("name", planned.stage_name):
             return whole
+        if outcome.written is False:
+            return whole
         aside = f"it is called {change.after['name']!r} now, and had yet to get its last name"
         error = f"{outcome.error}; {aside}" if outcome.error else aside
         return whole.model_copy(update={"outcome": "failed", "error": error, "retryable": True})
@@ -227,15 +229,12 @@ class Applying:
             self._given_up = 0
             return
         self._given_up = self._given_up + 1 if error.gave_up else 0
-        if error.ends_run:
+        if error.ends_run or error.gave_up == "wait":
             self._stop.set(str(error))
-        elif error.retry_after is not None and error.gave_up == "wait":
-            again = datetime.now(UTC) + timedelta(seconds=error.retry_after)
-            self._stop.set(f"{error} Run it again after {again:%Y-%m-%d %H:%M:%S} UTC.")
         elif self._given_up >= MOST_GIVEN_UP:
             self._stop.set(
                 f"Ruddr answered none of the last {self._given_up} calls, each tried several"
-                f" times: {error} Run it again when Ruddr answers: python -m prefect_ruddr check"
+                f" times: {error} Run it again when Ruddr answers: prefect-ruddr check"
             )
 
     def _at_the_end(self, change: StageChange, stage: Stage | None) -> StageOutcome:

@@ -29,7 +29,7 @@ class _Form:
     """Shows a parameter as a type in the form, and takes what is given as it is.
 
     It is the flow that validates, not Prefect, so that the message is ours: one line, every
-    violation.
+    error.
     """
 
     def __init__(self, shown: Any) -> None:

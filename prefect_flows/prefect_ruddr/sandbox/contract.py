@@ -49,13 +49,13 @@ class Operation:
         `startingAfter` that is ignored would give the first page for ever.
 
         Raises:
-            Refused: 400, with every violation.
+            Refused: 400, with every error.
         """
         values: dict[str, Any] = {}
         errors = []
         for name, text in path.items():
             values[name] = unquote(text)
-            errors += violations(self.path_parameters[name], values[name], name)
+            errors += schema_errors(self.path_parameters[name], values[name], name)
         for name, text in parse_qsl(query, keep_blank_values=True):
             if name not in self.query_parameters:
                 errors.append(f"{name[:_LONGEST_ERROR]}: is no parameter of this call")
@@ -64,7 +64,7 @@ class Operation:
             else:
                 validator = self.query_parameters[name]
                 values[name] = _from_text(text, validator)
-                errors += violations(validator, values[name], name)
+                errors += schema_errors(validator, values[name], name)
         if errors:
             raise Refused(400, "The parameters are not valid.", errors)
         return values
@@ -73,7 +73,7 @@ class Operation:
         """Return the parsed body; None where the contract knows of none.
 
         Raises:
-            Refused: 400, with every violation.
+            Refused: 400, with every error.
         """
         if self.body is None:
             return None
@@ -92,11 +92,11 @@ class Operation:
         """Judge a parsed body.
 
         Raises:
-            Refused: 400, with every violation.
+            Refused: 400, with every error.
         """
         if self.body is None:
             return
-        if errors := violations(self.body, body, "body"):
+        if errors := schema_errors(self.body, body, "body"):
             raise Refused(400, "The body is not valid.", errors)
 
 
@@ -184,7 +184,7 @@ def load_contract() -> Contract:
     return Contract(yaml.safe_load(source.read_text(encoding="utf-8")))
 
 
-def violations(validator: Validator, value: Any, name: str) -> list[str]:
+def schema_errors(validator: Validator, value: Any, name: str) -> list[str]:
     """Return one text for each way in which `value`, to be called `name`, is not valid."""
     return sorted(_describe(error, name) for error in validator.iter_errors(value))
 

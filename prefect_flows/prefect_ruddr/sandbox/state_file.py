@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from prefect_ruddr.sandbox.contract import load_contract, violations
+from prefect_ruddr.sandbox.contract import load_contract, schema_errors
 from prefect_ruddr.sandbox.workspace import Stage, Workspace, WorkspaceData
 
 
@@ -79,11 +79,11 @@ class StateFile:
 
 def _check(data: WorkspaceData) -> None:
     contract = load_contract()
-    errors = violations(contract.workspace, data.workspace, "workspace")
+    errors = schema_errors(contract.workspace, data.workspace, "workspace")
     for index, pipeline in enumerate(data.pipelines):
-        errors += violations(contract.workspace, pipeline, f"pipelines.{index}")
+        errors += schema_errors(contract.workspace, pipeline, f"pipelines.{index}")
     for index, stage in enumerate(data.stages):
-        errors += violations(contract.stage, stage, f"stages.{index}")
+        errors += schema_errors(contract.stage, stage, f"stages.{index}")
     if errors:
         raise ValueError(errors[0])
     if unknown := set(data.read_only) - {stage["id"] for stage in data.stages}:
