@@ -111,7 +111,7 @@ def test_the_error_names_the_runs_there_are(
     dry = run(only_a_dry_run, ruddr_credentials, updates_of(sandbox, 1))
     ended = run(undo_stage_updates, ruddr_credentials, dry.flow_run_id)
     assert isinstance(ended.result, PlanNotFound)
-    assert "it was a dry run" in str(ended.result)
+    assert "was not a dry run" in str(ended.result)
 
 
 def test_what_ruddr_refused_and_a_person_set_since_stays(

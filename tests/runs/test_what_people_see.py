@@ -107,15 +107,17 @@ def test_each_change_is_a_step_with_a_name_a_line_and_an_event(
 
     flow_run_id = run(apply_stage_updates, ruddr_credentials, updates).flow_run_id
 
-    names = {f"{s['name']}: probability, is_active" for s in chosen}
+    labels = {s["id"]: f"{s['name']} (pipeline {s['opportunityPipelineId'][:8]})" for s in chosen}
     recorded = eventually(
         lambda: [t for t in task_runs(flow_run_id) if ":" in t["name"]],
         lambda found: [t["state_type"] for t in found] == ["COMPLETED"] * 3,
     )
+    names = {f"{label}: probability, is_active" for label in labels.values()}
     assert {task_run["name"] for task_run in recorded} == names
 
     lines = {
-        f"{s['name']}: probability {s['probability']:g} → 0.37, is_active yes → no" for s in chosen
+        f"{labels[s['id']]}: probability {s['probability']:g} → 0.37, is_active yes → no"
+        for s in chosen
     }
     said = eventually(
         lambda: [line for line in logs(flow_run_id) if "→" in line["message"]],
@@ -176,8 +178,9 @@ def test_the_summary_reads_well(sandbox: Sandbox, ruddr_credentials: RuddrCreden
 
     ended = run(apply_stage_updates, ruddr_credentials, updates, on_invalid="skip")
 
+    pipeline = sandbox.stage(negotiation)["opportunityPipelineId"][:8]
     assert markdown(ended.flow_run_id, SUMMARY_KEY) == SUMMARY.format(
-        flow_run_id=ended.flow_run_id, read_only=read_only, unknown=UNKNOWN_ID
+        flow_run_id=ended.flow_run_id, read_only=read_only, unknown=UNKNOWN_ID, pipeline=pipeline
     )
     assert ended.state.is_failed()
     changes = (
@@ -188,10 +191,11 @@ def test_the_summary_reads_well(sandbox: Sandbox, ruddr_credentials: RuddrCreden
     assert rows[0] == {
         "update": 1,
         "stage id": negotiation,
-        "stage": "Negotiation",
+        "stage": f"Negotiation (pipeline {pipeline})",
         "outcome": "updated",
         "change": changes,
         "attempts": 1,
+        "written": "yes",
         "error": None,
     }
     assert [(row["update"], row["outcome"], row["attempts"]) for row in rows[1:]] == [
@@ -211,14 +215,16 @@ def test_the_summary_of_a_dry_run_says_what_would_change(
         {"id": stage_id(sandbox, "Discovery"), "probability": 0.25},
     ]
     ended = run(apply_stage_updates, ruddr_credentials, updates, dry_run=True)
-    assert markdown(ended.flow_run_id, SUMMARY_KEY) == DRY_RUN_SUMMARY
+    negotiation = sandbox.stage(stage_id(sandbox, "Negotiation"))
+    pipeline = negotiation["opportunityPipelineId"][:8]
+    assert markdown(ended.flow_run_id, SUMMARY_KEY) == DRY_RUN_SUMMARY.format(pipeline=pipeline)
 
 
 @pytest.mark.parametrize(
     ("updates", "says"),
     [
-        pytest.param("all", "# Opportunity stages: 18 unchanged\n", id="nothing to do"),
-        pytest.param("wrong", "# Opportunity stages: 1 rejected, 1 not attempted\n", id="bad row"),
+        pytest.param("all", "# Apply 18 updates: 18 unchanged\n", id="nothing to do"),
+        pytest.param("wrong", "# Apply 2 updates: 1 rejected, 1 not attempted\n", id="bad row"),
     ],
 )
 def test_a_run_that_wrote_nothing_offers_nothing_to_undo(

@@ -106,8 +106,8 @@ def _read(client: SyncPrefectClient, flow_run_id: UUID) -> FlowRun:
         return client.read_flow_run(flow_run_id)
     except ObjectNotFound:
         raise PlanNotFound(
-            f"Prefect knows no flow run {flow_run_id}: give the id of a run that applied stage"
-            " updates, or of a flow run above it, from the Prefect API that it ran with"
+            f"flow run {flow_run_id} left no plan that was to be written: give the id of a run that"
+            " applied stage updates, or of a flow run above it; this Prefect knows no such run"
         ) from None
 
 
@@ -137,7 +137,7 @@ def _all(client: SyncPrefectClient, wanted: FlowRunFilter) -> list[FlowRun]:
 def _no_plan(given: FlowRun, runs: Iterable[FlowRun], artifacts: Iterable[Artifact]) -> str:
     where = f"flow run {given.name} ({given.id}) left no plan that was to be written"
     if any(each.key == PLAN_KEY for each in artifacts):
-        return f"{where}: it was a dry run, so there is nothing to undo"
+        return f"{where}: give the id of a run that was not a dry run"
     below = [f"{run.name} ({run.id})" for run in runs if run.id != given.id]
     if below:
         more = f" and {len(below) - MOST_LISTED} more" if len(below) > MOST_LISTED else ""
