@@ -37,9 +37,13 @@ from .flows import (
     apply_stage_file,
     apply_stage_plan,
     apply_stage_updates,
+    recalibrate_stage_probabilities,
     undo_stage_updates,
     update_opportunity_stage_flow,
 )
+from .recalibration.pictures import change_picture, reliability_picture
+from .recalibration.result import Recalibration
+from .recalibration.table import backtest_sentences
 from .sources.export import export_stages, export_updates
 from .sources.rows import SourceRow
 from .sources.tables import stage_rows
@@ -77,6 +81,7 @@ __all__ = [
     "NoAnswer",
     "Outcome",
     "PlanNotFound",
+    "Recalibration",
     "RuddrApi",
     "RuddrCredentials",
     "RuddrError",
@@ -113,12 +118,16 @@ __all__ = [
     "apply_stage_plan",
     "apply_stage_updates",
     "aupdate_opportunity_stage",
+    "backtest_sentences",
+    "change_picture",
     "export_stages",
     "export_updates",
     "get_opportunity_stage",
     "list_opportunity_stages",
     "plan_stage_updates",
     "read_stage_updates",
+    "recalibrate_stage_probabilities",
+    "reliability_picture",
     "stage_rows",
     "undo_stage_updates",
     "update_opportunity_stage",
