@@ -91,10 +91,8 @@ def run(console: Console) -> None:
         console.print(f"The warehouse has two years of deals: {len(rows)} entries into a stage.\n")
         result = recalibrate_stage_probabilities(ruddr_credentials, rows, approval="never")
         patches = sum(request.method == "PATCH" for request in sandbox.requests)
-    report = result.report
-    assert report
     console.print("What the run did, a step for each stage:\n")
-    console.print(report)
+    console.print(result.report)
     console.print()
     console.print(stages_table(result))
     for warning in result.warnings:
@@ -105,7 +103,7 @@ def run(console: Console) -> None:
     console.print("\nThe pictures:", style="bold")
     for path in save_pictures(result):
         console.print(f"- {path}", soft_wrap=True)
-    LAST_RUN.write_text(str(report.flow_run_id))
+    LAST_RUN.write_text(str(result.report and result.report.flow_run_id))
     console.print(
         f"\n{len(result.stages)} stages, {len(result.updates)} changed, {patches} PATCH requests."
         f" Flow run state: Completed ({result.in_one_line()})"

@@ -37,6 +37,8 @@ from .flows import (
     apply_stage_file,
     apply_stage_plan,
     apply_stage_updates,
+    check_stage_drift,
+    export_opportunity_stages_flow,
     recalibrate_stage_probabilities,
     undo_stage_updates,
     update_opportunity_stage_flow,
@@ -47,14 +49,17 @@ from .recalibration.table import backtest_sentences
 from .sources.export import export_stages, export_updates
 from .sources.rows import SourceRow
 from .sources.tables import stage_rows
+from .stages.drift import DriftFound, StageDrift
 from .stages.outcome import Outcome, RunNotRecorded, StageOutcome, StageReport, StageUpdatesFailed
 from .stages.plan import FieldChange, StageChange, StagePlan, plan_stage_updates
 from .stages.stage import Stage, StageStatus, Workspace
 from .stages.update import StageUpdate, StageUpdateLike
 from .tasks import (
+    aexport_opportunity_stages,
     aget_opportunity_stage,
     alist_opportunity_stages,
     aupdate_opportunity_stage,
+    export_opportunity_stages,
     get_opportunity_stage,
     list_opportunity_stages,
     read_stage_updates,
@@ -68,6 +73,7 @@ __all__ = [
     "AnswerLost",
     "BadRequest",
     "ConnectionFailed",
+    "DriftFound",
     "ErrorResponse",
     "ExportFailed",
     "ExtraMissing",
@@ -95,6 +101,7 @@ __all__ = [
     "Stage",
     "StageChange",
     "StageConflict",
+    "StageDrift",
     "StageEdited",
     "StageNotFound",
     "StageOutcome",
@@ -112,6 +119,7 @@ __all__ = [
     "WorkspaceLocked",
     "WorkspaceMismatch",
     "__version__",
+    "aexport_opportunity_stages",
     "aget_opportunity_stage",
     "alist_opportunity_stages",
     "apply_stage_file",
@@ -120,6 +128,9 @@ __all__ = [
     "aupdate_opportunity_stage",
     "backtest_sentences",
     "change_picture",
+    "check_stage_drift",
+    "export_opportunity_stages",
+    "export_opportunity_stages_flow",
     "export_stages",
     "export_updates",
     "get_opportunity_stage",
