@@ -80,7 +80,10 @@ def check_stage_drift(
             else load_wanted(UUID(str(flow_run_id)))
         )
         source = f"flow run {wanted.name}"
-        rows = [dict[str, Any](change.after, id=change.stage_id) for change in wanted.plan.changes]
+        rows = [
+            {"id": change.stage_id} | dict[str, Any](**change.after)
+            for change in wanted.plan.changes
+        ]
     drift = StageDrift(source=source, plan=_compared(ruddr_credentials, rows))
     logger = get_run_logger()
     logger.log(logging.WARNING if drift.found else logging.INFO, "%s", drift.in_one_line())
