@@ -9,7 +9,8 @@ READY := .venv/.ready
 # Where 'make run' keeps what Prefect records, for 'make ui' to show.
 RUN_HOME ?= $(CURDIR)/.prefect-run
 run_prefect = mkdir -p "$(RUN_HOME)" && env -u PREFECT_API_URL PREFECT_HOME="$(RUN_HOME)" \
-	PREFECT_PROFILE=ephemeral PREFECT_LOGGING_LEVEL=WARNING PREFECT_SERVER_LOGGING_LEVEL=ERROR \
+	PREFECT_PROFILE=ephemeral PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=ERROR \
+	PREFECT_SERVER_LOGGING_LEVEL=ERROR \
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120 $(BIN)/python
 
 # Neither Prefect's server nor its client phones home from our runs.
@@ -43,8 +44,12 @@ generate: $(READY) ## Compile openapi.yaml into generated_client/ruddr_client
 	@scripts/generate generated_client/ruddr_client
 
 .PHONY: run
-run: $(READY) ## Change stages of a local sandbox from a Prefect flow and show what changed
+run: $(READY) ## Recalibrate the stages of a local sandbox from a history of deals, and show why
 	@$(run_prefect) examples/quickstart.py
+
+.PHONY: undo
+undo: $(READY) ## Undo the last 'make run'
+	@$(run_prefect) examples/quickstart.py undo
 
 .PHONY: ui
 ui: $(READY) ## Open Prefect's UI on the last 'make run'

@@ -37,20 +37,29 @@ from .flows import (
     apply_stage_file,
     apply_stage_plan,
     apply_stage_updates,
+    check_stage_drift,
+    export_opportunity_stages_flow,
+    recalibrate_stage_probabilities,
     undo_stage_updates,
     update_opportunity_stage_flow,
 )
+from .recalibration.pictures import change_picture, reliability_picture
+from .recalibration.result import Recalibration
+from .recalibration.table import backtest_sentences
 from .sources.export import export_stages, export_updates
 from .sources.rows import SourceRow
 from .sources.tables import stage_rows
+from .stages.drift import DriftFound, StageDrift
 from .stages.outcome import Outcome, RunNotRecorded, StageOutcome, StageReport, StageUpdatesFailed
 from .stages.plan import FieldChange, StageChange, StagePlan, plan_stage_updates
 from .stages.stage import Stage, StageStatus, Workspace
 from .stages.update import StageUpdate, StageUpdateLike
 from .tasks import (
+    aexport_opportunity_stages,
     aget_opportunity_stage,
     alist_opportunity_stages,
     aupdate_opportunity_stage,
+    export_opportunity_stages,
     get_opportunity_stage,
     list_opportunity_stages,
     read_stage_updates,
@@ -64,6 +73,7 @@ __all__ = [
     "AnswerLost",
     "BadRequest",
     "ConnectionFailed",
+    "DriftFound",
     "ErrorResponse",
     "ExportFailed",
     "ExtraMissing",
@@ -77,6 +87,7 @@ __all__ = [
     "NoAnswer",
     "Outcome",
     "PlanNotFound",
+    "Recalibration",
     "RuddrApi",
     "RuddrCredentials",
     "RuddrError",
@@ -90,6 +101,7 @@ __all__ = [
     "Stage",
     "StageChange",
     "StageConflict",
+    "StageDrift",
     "StageEdited",
     "StageNotFound",
     "StageOutcome",
@@ -107,18 +119,26 @@ __all__ = [
     "WorkspaceLocked",
     "WorkspaceMismatch",
     "__version__",
+    "aexport_opportunity_stages",
     "aget_opportunity_stage",
     "alist_opportunity_stages",
     "apply_stage_file",
     "apply_stage_plan",
     "apply_stage_updates",
     "aupdate_opportunity_stage",
+    "backtest_sentences",
+    "change_picture",
+    "check_stage_drift",
+    "export_opportunity_stages",
+    "export_opportunity_stages_flow",
     "export_stages",
     "export_updates",
     "get_opportunity_stage",
     "list_opportunity_stages",
     "plan_stage_updates",
     "read_stage_updates",
+    "recalibrate_stage_probabilities",
+    "reliability_picture",
     "stage_rows",
     "undo_stage_updates",
     "update_opportunity_stage",

@@ -10,6 +10,7 @@ RuddrError
 ├── InvalidCredentials                    the key or the URL cannot be right; nothing was sent
 ├── StageUpdatesFailed                    a run in which not every update is in effect
 │   └── RunNotRecorded                    a run whose end Prefect could not record
+├── DriftFound                            what is live is not what was wanted
 ├── StageEdited                           somebody changed the stage since; not written
 ├── ValueNotKept                          Ruddr confirmed, but holds another value
 ├── RunStopped                            the run ended before this stage's turn; not written

@@ -6,6 +6,9 @@ from uuid import UUID
 from prefect import flow
 
 from prefect_ruddr.credentials import RuddrCredentials
+from prefect_ruddr.jobs.drifting import check_stage_drift
+from prefect_ruddr.jobs.exporting import export_opportunity_stages_flow
+from prefect_ruddr.jobs.recalibrating import recalibrate_stage_probabilities
 from prefect_ruddr.records.history import load_applied, load_dry_run
 from prefect_ruddr.runs.approval import Approval, Question
 from prefect_ruddr.runs.forms import (
@@ -27,6 +30,17 @@ from prefect_ruddr.stages.stage import FieldName, Stage
 from prefect_ruddr.stages.update import parse_stage_update
 from prefect_ruddr.tasks import read_stage_updates, update_opportunity_stage
 from prefect_ruddr.texts import count
+
+__all__ = [
+    "apply_stage_file",
+    "apply_stage_plan",
+    "apply_stage_updates",
+    "check_stage_drift",
+    "export_opportunity_stages_flow",
+    "recalibrate_stage_probabilities",
+    "undo_stage_updates",
+    "update_opportunity_stage_flow",
+]
 
 
 @flow(name="update-opportunity-stage")

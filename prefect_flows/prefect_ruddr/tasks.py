@@ -1,5 +1,6 @@
 """One Prefect task for each call of the API, and an async version of it."""
 
+import asyncio
 import os
 from collections.abc import Mapping
 from uuid import UUID
@@ -11,13 +12,15 @@ from prefect.runtime import task_run
 
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.sources.cells import Blank
+from prefect_ruddr.sources.export import export_stages, sorted_stages
 from prefect_ruddr.sources.files import read_source
-from prefect_ruddr.sources.opening import SourceFormat
+from prefect_ruddr.sources.opening import SourceFormat, file_name
 from prefect_ruddr.sources.rows import OnInvalid, SourceRow
 from prefect_ruddr.stages.kept import require_kept
 from prefect_ruddr.stages.pipelines import PipelineIds
 from prefect_ruddr.stages.stage import Stage, parse_stage_id
 from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike, parse_stage_update
+from prefect_ruddr.texts import count
 
 
 def _named_by_stage() -> str:
@@ -135,6 +138,70 @@ async def alist_opportunity_stages(
 ) -> list[Stage]:
     """Async version of `list_opportunity_stages`."""
     return await ruddr_credentials.get_client().alist_stages(name)
+
+
+@task(name="export-opportunity-stages", cache_policy=NO_CACHE)
+def export_opportunity_stages(
+    ruddr_credentials: RuddrCredentials,
+    path_or_url: str | os.PathLike[str] | None = None,
+    format: SourceFormat | None = None,  # noqa: A002 - what everybody calls it
+) -> list[Stage]:
+    """Read all stages of the workspace, and write them to a file that can be edited and applied.
+
+    Given back unchanged, to `apply_stage_file` or `read_stage_updates`, the file changes nothing.
+    Two exports differ only where the stages do.
+
+    Args:
+        ruddr_credentials: The key to the workspace. What it calls the pipelines stands in YAML.
+        path_or_url: A path, or any URL that fsspec can write to; packed where the name ends in
+            `.gz`, `.bz2`, `.xz` or `.zip`. None for no file.
+        format: "csv", "jsonl", "parquet" or "yaml"; None for what the file's name says.
+
+    Returns:
+        The stages in the order of the file: by pipeline, then open, won, lost, then by name.
+
+    Raises:
+        InvalidStageUpdates: When the file's name says no format.
+        ExportFailed: When the file cannot be written; one that was there is as it was.
+        RuddrRequestError: When a request fails, in the class that says why.
+
+    Examples:
+        ```python
+        from prefect import flow
+        from prefect_ruddr import RuddrCredentials, export_opportunity_stages
+
+        @flow
+        def backup() -> None:
+            export_opportunity_stages(RuddrCredentials.load("BLOCK_NAME"), "stages.yaml")
+        ```
+    """
+    stages = ruddr_credentials.get_client().list_stages()
+    return _exported(ruddr_credentials, stages, path_or_url, format)
+
+
+@task(name="export-opportunity-stages", cache_policy=NO_CACHE)
+async def aexport_opportunity_stages(
+    ruddr_credentials: RuddrCredentials,
+    path_or_url: str | os.PathLike[str] | None = None,
+    format: SourceFormat | None = None,  # noqa: A002 - what everybody calls it
+) -> list[Stage]:
+    """Async version of `export_opportunity_stages`."""
+    stages = await ruddr_credentials.get_client().alist_stages()
+    return await asyncio.to_thread(_exported, ruddr_credentials, stages, path_or_url, format)
+
+
+def _exported(
+    ruddr_credentials: RuddrCredentials,
+    stages: list[Stage],
+    path_or_url: str | os.PathLike[str] | None,
+    format: SourceFormat | None,  # noqa: A002 - what everybody calls it
+) -> list[Stage]:
+    names = ruddr_credentials.pipeline_names
+    if path_or_url is not None:
+        export_stages(stages, path_or_url, format=format, pipelines=names.ids)
+        where = file_name(os.fspath(path_or_url))
+        get_run_logger().info("Wrote %s to %s", count(len(stages), "stage"), where)
+    return sorted_stages(stages, names)
 
 
 @task(name="read-stage-updates", cache_policy=NO_CACHE)

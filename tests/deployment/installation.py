@@ -51,7 +51,7 @@ class Installation:
 
     def deployment(self, flow: str = "update-opportunity-stage") -> Any:
         """A flow's deployment as the API serves it, which is what the UI makes the form of."""
-        return self.get(f"/deployments/name/{flow}/default")
+        return self.get(f"/deployments/name/{flow}/{flow}")
 
     def create_run(
         self, flow: str = "update-opportunity-stage", **parameters: Any

@@ -54,7 +54,7 @@ def test_the_command_line_and_ruddrs_spelling_do_the_same(
     stage_id = stage_named(sandbox, "Discovery")
     update = {"id": stage_id, "statusId": "lost", "isActive": False}
     printed = installation.prefect(
-        *("deployment", "run", "update-opportunity-stage/default", "--watch"),
+        *("deployment", "run", "update-opportunity-stage/update-opportunity-stage", "--watch"),
         *("--watch-interval", "1", "--param", f"update={json.dumps(update)}"),
     )
     assert "Completed" in printed
@@ -122,11 +122,11 @@ def test_every_flow_is_deployed(installation: Installation) -> None:
 def test_a_deployment_names_the_block_and_holds_no_value_of_it(
     installation: Installation, flow: str
 ) -> None:
-    """The reference is resolved when a run starts, so a new key needs no new deployment."""
+    """A new key needs no new deployment. What is risky is asked about unless somebody says no."""
     deployment = installation.deployment(flow)
-    assert deployment["parameters"] == {
-        "ruddr_credentials": {"$ref": {"block_document_slug": "ruddr-credentials/default"}}
-    }
+    block = {"ruddr_credentials": {"$ref": {"block_document_slug": "ruddr-credentials/default"}}}
+    takes_approval = "approval" in deployment["parameter_openapi_schema"]["properties"]
+    assert deployment["parameters"] == block | ({"approval": "risky"} if takes_approval else {})
     assert deployment["enforce_parameter_schema"] is True
     assert deployment["work_pool_name"] == "ruddr"
 

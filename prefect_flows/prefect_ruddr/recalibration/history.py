@@ -17,6 +17,7 @@ from prefect_ruddr.recalibration.deals import Deal, DealOutcome, Event, History
 from prefect_ruddr.recalibration.options import RecalibrationOptions
 from prefect_ruddr.recalibration.stage_finder import StageFinder
 from prefect_ruddr.sources.cells import is_blank
+from prefect_ruddr.sources.rows import RawRow
 from prefect_ruddr.stages.stage import Stage
 from prefect_ruddr.texts import shown
 
@@ -33,7 +34,7 @@ _OPEN: _Pair = (None, None)
 
 
 def judged_history(
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any] | RawRow],
     stages: Iterable[Stage],
     options: RecalibrationOptions,
     *,
@@ -46,7 +47,8 @@ def judged_history(
     Args:
         rows: Mappings with the columns `opportunity_id`, `stage_id` (or `stage`, and `pipeline`
             with it), `entered_at`, and perhaps both of `outcome` and `closed_at`. Upper case and
-            underscores do not matter. A row may carry its `place`, such as "deals.csv line 7".
+            underscores do not matter. A row may carry its `place`, such as "deals.csv line 7";
+            one of a source does.
         stages: The stages as they are now.
         options: How to read the rows, and the window that they should reach into.
         now: The time by our clock.
@@ -130,16 +132,26 @@ class _Judge:
 
     def take(self, number: int, row: Any) -> None:
         """Judge a row, and keep what it says of its deal."""
-        if not isinstance(row, Mapping):
-            self._rows += 1
-            self._refuse("a row that does not know its columns", f"row {number}")
+        if isinstance(row, RawRow):
+            place, values, errors = row.place, row.values, row.errors
+        else:
+            known = isinstance(row, Mapping)
+            errors = () if known else ("a row that does not know its columns",)
+            place, values = f"row {number}", row
+        if not errors:
+            self._take(values, place)
             return
+        self._rows += 1
+        for error in errors:
+            self._refuse(error, place)
+
+    def _take(self, row: Mapping[str, Any], here: str) -> None:
         columns = tuple(row)
         if columns not in self._columns:
             self._learn(columns)
         names = self._columns[columns]
         cells = {name: row[key] for name, key in names.items() if not is_blank(row[key])}
-        place = str(cells.pop("place", f"row {number}"))
+        place = str(cells.pop("place", here))
         if not cells:
             return
         self._rows += 1

@@ -48,6 +48,9 @@ _VERDICTS = {
 def change_picture(recalibration: Recalibration) -> bytes:
     """Draw each open stage: its probability today, the proposed one, and the interval.
 
+    Args:
+        recalibration: What a recalibration found.
+
     Returns:
         A PNG, made for 900 pixels of width. Stages that are left alone are grey.
 
@@ -88,6 +91,9 @@ def change_picture(recalibration: Recalibration) -> bytes:
 
 def reliability_picture(recalibration: Recalibration) -> bytes | None:
     """Draw for each pipeline with a backtest what was forecast against what happened.
+
+    Args:
+        recalibration: What a recalibration found.
 
     Returns:
         A PNG, made for 900 pixels of width; None where no pipeline has a backtest.

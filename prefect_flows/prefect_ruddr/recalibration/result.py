@@ -213,3 +213,9 @@ class Recalibration(BaseModel):
             for stage in self.stages
             if stage.proposed is not None
         )
+
+    def in_one_line(self) -> str:
+        """Return what was written in a line, or that the evidence speaks for no change."""
+        if self.report and self.report.outcomes:
+            return self.report.in_one_line()
+        return f"{len(self.updates)} to change" if self.updates else "no stage changes"

@@ -58,7 +58,14 @@ def finding(recalibration: Recalibration) -> str:
 
 
 def backtest_sentences(recalibration: Recalibration) -> list[str]:
-    """Return for each pipeline what its backtest says."""
+    """Return for each pipeline what its backtest says.
+
+    Args:
+        recalibration: What a recalibration found.
+
+    Returns:
+        A sentence or two for each pipeline with open stages.
+    """
     return [backtest_sentence(test) for test in recalibration.backtests]
 
 

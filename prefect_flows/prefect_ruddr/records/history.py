@@ -10,10 +10,12 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterDeploymentId,
     FlowRunFilterParentFlowRunId,
     FlowRunFilterParentTaskRunId,
 )
 from prefect.client.schemas.objects import Artifact, FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from prefect_ruddr.errors import PlanNotFound, RunNotEnded
@@ -22,6 +24,7 @@ from prefect_ruddr.records.liveness import is_over
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY, stages_written
 from prefect_ruddr.records.plan_table import PLAN_KEY, is_dry_run, published_plan
 from prefect_ruddr.stages.plan import StagePlan, merged
+from prefect_ruddr.texts import shown
 
 MOST_LISTED = 5
 """How many child runs an error names."""
@@ -99,6 +102,63 @@ def load_dry_run(flow_run_id: UUID) -> Applied:
             f" of one of them: {listed}"
         )
     return Applied(published_plan(plans[-1]), given.name)
+
+
+def load_wanted(flow_run_id: UUID) -> Applied:
+    """Load what a flow run wanted to write, whether or not it could.
+
+    Args:
+        flow_run_id: The flow run, or one above it. Where it was a dry run, that counts.
+
+    Raises:
+        PlanNotFound: When Prefect knows no plan of it, or a table is not as it was published.
+    """
+    with get_client(sync_client=True) as client:
+        given = _read(client, flow_run_id)
+        runs = {run.id: run for run in _with_attempts_and_children(client, given)}
+        found = artifacts_of(client, runs, [PLAN_KEY])
+    plans = [each for each in found if not is_dry_run(each)] or found
+    if not plans:
+        raise PlanNotFound(_no_plan(given, runs.values(), found))
+    return Applied(merged(published_plan(each) for each in plans), given.name)
+
+
+def load_wanted_by_deployment(deployment: str) -> Applied:
+    """Load what the last run of a deployment wanted that had anything to change.
+
+    A run that found everything as it wanted it says by that what the one before it said.
+
+    Args:
+        deployment: The flow's name and the deployment's, with a slash between them.
+
+    Raises:
+        PlanNotFound: When there is no such deployment, or none of its latest runs had anything
+            to change.
+    """
+    with get_client(sync_client=True) as client:
+        try:
+            deployment_id = client.read_deployment_by_name(deployment).id
+        except (ObjectNotFound, ValueError):
+            raise PlanNotFound(
+                f"Prefect knows no deployment {shown(deployment)}: give the flow's name and the"
+                " deployment's, with a slash between them"
+            ) from None
+        of_it = FlowRunFilterDeploymentId(any_=[deployment_id])
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(deployment_id=of_it),
+            sort=FlowRunSort.START_TIME_DESC,
+            limit=PAGE,
+        )
+        started = [run for run in runs if run.start_time]
+        plans = artifacts_of(client, [run.id for run in started], [PLAN_KEY]) if started else []
+    written = {each.flow_run_id for each in plans if not is_dry_run(each)}
+    for run in started:
+        if run.id in written and (wanted := load_wanted(run.id)).plan.changes:
+            return wanted
+    raise PlanNotFound(
+        f"none of the last {len(started)} runs of deployment {deployment} had anything to change,"
+        " so what they wanted is not known: give path_or_url"
+    )
 
 
 def _read(client: SyncPrefectClient, flow_run_id: UUID) -> FlowRun:

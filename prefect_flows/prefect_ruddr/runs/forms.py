@@ -1,9 +1,10 @@
 """What Prefect shows and records of a flow's parameters."""
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Sequence, Sized
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from prefect import Flow
 from prefect.states import Completed
@@ -15,11 +16,20 @@ from prefect_ruddr.errors import RuddrError
 from prefect_ruddr.runs.applying import CONCURRENCY
 from prefect_ruddr.runs.intake import Row
 from prefect_ruddr.runs.recording import not_recorded, recorded_or_not
-from prefect_ruddr.stages.outcome import StageReport
 from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class InOneLine(Protocol):
+    """What a flow returns that says in a line what it comes to."""
+
+    def in_one_line(self) -> str:
+        """Return that line."""
+
+
+L = TypeVar("L", bound=InOneLine)
 
 MOST_RECORDED = 400_000
 """Characters of parameters that are recorded of a run; Prefect's API refuses 512 KiB."""
@@ -44,6 +54,7 @@ class _Form:
 
 UpdateAsTyped: TypeAlias = Annotated[StageUpdateLike, _Form(StageUpdate)]
 UpdatesAsTyped: TypeAlias = Annotated[Sequence[Row], _Form(list[StageUpdate])]
+HistoryAsTyped: TypeAlias = Annotated[Any, _Form(str)]
 
 ProbabilityChange: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Seconds: TypeAlias = Annotated[int, Field(ge=1)]
@@ -51,14 +62,19 @@ AtLeastZero: TypeAlias = Annotated[int, Field(ge=0)]
 
 
 class BulkFlow(Flow[P, R]):
-    """A flow that takes more updates than Prefect's API records as a parameter.
+    """A flow that takes more rows than Prefect's API records as a parameter.
 
-    Where they are too many, the recorded parameter says only how many there were; the plan
-    that the run publishes has every change.
+    Where there are too many updates, the recorded parameter says only how many there were; the
+    plan that the run publishes has every change. Of a history of deals that is no file, it never
+    says more: there are too many rows of it, and they are about customers.
     """
 
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the parameters as they are recorded."""
+        history = parameters.get("history")
+        if history is not None and not isinstance(history, str | os.PathLike):
+            many = f"{len(history)} " if isinstance(history, Sized) else ""
+            parameters = {**parameters, "history": f"<{many}rows>"}
         recorded = super().serialize_parameters(parameters)
         updates = recorded.get("updates")
         if isinstance(updates, list) and len(json.dumps(updates, default=str)) > MOST_RECORDED:
@@ -91,21 +107,21 @@ class BulkFlow(Flow[P, R]):
 
 def bulk_flow(
     name: str,
-) -> Callable[[Callable[P, StageReport]], BulkFlow[P, StageReport]]:
+) -> Callable[[Callable[P, L]], BulkFlow[P, L]]:
     """Decorate a function as a `BulkFlow` whose steps run in as many threads as one run uses.
 
-    The message of the state that a good run ends in is its summary.
+    The message of the state that a good run ends in is what its result says in one line.
 
     Args:
         name: The name of the flow.
     """
 
-    def decorate(function: Callable[P, StageReport]) -> BulkFlow[P, StageReport]:
+    def decorate(function: Callable[P, L]) -> BulkFlow[P, L]:
         @wraps(function)
         def with_message(*args: P.args, **kwargs: P.kwargs) -> Any:
-            report = function(*args, **kwargs)
-            # Prefect takes the state for the run's, and gives the caller the report.
-            return Completed(message=report.in_one_line(), data=report)
+            result = function(*args, **kwargs)
+            # Prefect takes the state for the run's, and gives the caller the result.
+            return Completed(message=result.in_one_line(), data=result)
 
         runner: Any = ThreadPoolTaskRunner(max_workers=CONCURRENCY)
         return BulkFlow(with_message, name=name, task_runner=runner)

@@ -14,6 +14,7 @@ from prefect.utilities.urls import url_for
 from rich.console import Console
 
 from prefect_ruddr.credentials import RuddrCredentials
+from prefect_ruddr.records.events import emit_run
 from prefect_ruddr.records.outcome_table import publish_outcomes
 from prefect_ruddr.records.summary import publish_summary
 from prefect_ruddr.records.undoing import how_to_undo
@@ -78,6 +79,7 @@ def publish_report(
             if written and report.flow_run_id:
                 undo = how_to_undo(report.flow_run_id, ruddr_credentials.block_name)
             publish_summary(report, what, undo)
+            emit_run(report)
     except Exception as error:  # noqa: BLE001  # what was written is written: the caller is told
         logger.error("The outcomes are not shown in Prefect: %s", error)  # noqa: TRY400
         logger.info("%s", report.diff().plain)

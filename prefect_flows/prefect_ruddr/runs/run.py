@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrError, RuddrRequestError, RunStopped
 from prefect_ruddr.records.artifacts import current_flow_run_id
+from prefect_ruddr.records.events import emit_plan
 from prefect_ruddr.records.liveness import alive
 from prefect_ruddr.records.plan_table import publish_plan
 from prefect_ruddr.runs.applying import Applying, require_workspace
@@ -101,6 +102,7 @@ class _Run:
             self._prepare()
             plan = self.prepared.plan
         artifact = publish_plan(plan, dry_run=self._manner.dry_run)
+        emit_plan(plan, dry_run=self._manner.dry_run)
         show_plan(plan, artifact)
         due: Outcome = "planned" if self._manner.dry_run else "not_attempted"
         self._ledger.settle(StageOutcome.of(change, due) for change in plan.changes)

@@ -1,0 +1,1 @@
+"""Jobs worth scheduling around the plan: recalibrate, export, check for drift."""

@@ -1,0 +1,25 @@
+"""A drift as a table in Prefect: a row for each field that is not as it was wanted."""
+
+from __future__ import annotations
+
+from prefect_ruddr.records.artifacts import publish_table
+from prefect_ruddr.stages.drift import StageDrift
+from prefect_ruddr.texts import markdown
+
+DRIFT_KEY = "ruddr-stage-drift"
+
+
+def publish_drift(drift: StageDrift) -> None:
+    """Publish what differs as a table artifact of this flow run."""
+    rows = [
+        {
+            "stage": change.label,
+            "field": field.field,
+            "wanted": field.after,
+            "live": field.before,
+            "stage id": str(change.stage_id),
+        }
+        for change in drift.plan.changes
+        for field in change.fields
+    ]
+    publish_table(DRIFT_KEY, rows, f"### {markdown(drift.in_one_line())}", {})

@@ -1,0 +1,1 @@
+"""Jobs worth scheduling: recalibrate, export, check for drift."""
