@@ -120,7 +120,9 @@ def test_each_change_is_a_step_with_a_name_a_line_and_an_event(
         for s in chosen
     }
     said = eventually(
-        lambda: [line for line in logs(flow_run_id) if "→" in line["message"]],
+        lambda: [
+            line for line in logs(flow_run_id) if line["task_run_id"] and "→" in line["message"]
+        ],
         lambda found: len(found) >= 3,
     )
     assert sorted(line["message"] for line in said) == sorted(lines)

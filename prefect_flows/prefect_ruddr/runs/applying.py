@@ -241,7 +241,8 @@ class Applying:
         """Compare what was written with what is so when all is written."""
         outcome = self._ledger.settled(change.stage_id)
         if outcome.outcome == "failed":
-            if stage is None or not is_seen_to_hold(change.after, stage):
+            in_doubt = outcome.written is None
+            if not in_doubt or stage is None or not is_seen_to_hold(change.after, stage):
                 return outcome
             error = f"{outcome.error}; read at the end: it has been carried out"
             attempts = outcome.attempts
