@@ -57,7 +57,8 @@ test-all: $(READY) ## Run the tests and the long suite: kills, long fuzzing
 	@$(BIN)/python -m pytest -q
 
 .PHONY: check
-check: $(READY) ## Check the generated client, lint, formatting and types
+check: $(READY) ## Check the contract, the generated client, lint, formatting and types
+	@scripts/lint-contract
 	@scripts/check-generated
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
