@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from rich.text import Text
+
 from prefect_ruddr.api.reading import read_all_stages, read_live_stages
 from prefect_ruddr.api.ruddr_api import RuddrApi
 from prefect_ruddr.runs.intake import Intake, JudgedRow, intake
 from prefect_ruddr.sources.rows import SourceRow
+from prefect_ruddr.stages.diff import Entry, diff
 from prefect_ruddr.stages.order import swap_errors, write_order
 from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.plan import StagePlan, plan_stage_updates
 from prefect_ruddr.stages.stage import Stage
+from prefect_ruddr.texts import count
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,27 @@ def preview(
     return Preview(plan, errors, found.stages)
 
 
+def drift_diff(found: Preview, source: str) -> Text:
+    """Return in what the live stages differ from a file, as a text for people.
+
+    Args:
+        found: The preview of the file.
+        source: What the file is called.
+    """
+    changes = found.plan.changes
+    where = f" in {found.plan.workspace.name}" if found.plan.workspace else ""
+    title = (
+        f"Drift from {source}: {count(len(changes), 'stage')}{where} differ,"
+        f" {len(found.plan.unchanged)} do not"
+    )
+    if not changes:
+        title = f"No drift from {source}: {count(len(found.plan.unchanged), 'stage')} compared"
+    entries = (
+        Entry(change.label, change.inverted().steps, "differs", "yellow") for change in changes
+    )
+    return diff(title, entries)
+
+
 def preview_json(found: Preview, pipelines: PipelineNames) -> dict[str, Any]:
     """Return a preview in plain JSON types.
 
@@ -89,7 +114,7 @@ def _refuse_swaps(judged: Intake, live: Mapping[UUID, Stage], pipelines: Pipelin
     changes = plan_stage_updates(judged.updates, live, None, pipelines).changes
     why = swap_errors(write_order(changes, live))
     for row in judged.rows:
-        if row.stage_id in why:
+        if row.stage_id and row.stage_id in why:
             row.errors.append(why[row.stage_id])
 
 

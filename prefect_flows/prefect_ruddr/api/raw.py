@@ -88,9 +88,7 @@ def raw_update(stage_id: UUID, body: Mapping[str, Any]) -> Call[RawAnswer]:
     return _call("PATCH", f"{STAGES}/{stage_id}", stage_id, json=dict(body))
 
 
-def _call(
-    method: str, path: str, stage_id: UUID | None = None, **options: Any
-) -> Call[RawAnswer]:
+def _call(method: str, path: str, stage_id: UUID | None = None, **options: Any) -> Call[RawAnswer]:
     arguments = {"method": method, "path": path, **options}
     return Call(_Request, _as_it_is, arguments, stage_id, is_write=method == "PATCH")
 

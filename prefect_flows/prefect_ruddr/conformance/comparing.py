@@ -116,7 +116,8 @@ def _of_headers(headers: Mapping[str, str]) -> Iterator[Difference]:
 
 def _described(error: ValidationError) -> Iterator[tuple[list[str], str]]:
     """Yield what is wrong, each with the names to go on from the error's place."""
-    value, limit = error.instance, error.validator_value
+    value: Any = error.instance
+    limit: Any = error.validator_value
     match error.validator:
         case "required":
             yield from (([name], "is missing") for name in limit if name not in value)
