@@ -77,11 +77,10 @@ def drift_diff(found: Preview, source: str) -> Text:
     changes = found.plan.changes
     where = f" in {found.plan.workspace.name}" if found.plan.workspace else ""
     title = (
-        f"Drift from {source}: {count(len(changes), 'stage')}{where} differ,"
-        f" {len(found.plan.unchanged)} do not"
+        f"Drift from {source}{where}: {len(changes)} differ, {len(found.plan.unchanged)} do not"
+        if changes
+        else f"No drift from {source}: {count(len(found.plan.unchanged), 'stage')} compared"
     )
-    if not changes:
-        title = f"No drift from {source}: {count(len(found.plan.unchanged), 'stage')} compared"
     entries = (
         Entry(change.label, change.inverted().steps, "differs", "yellow") for change in changes
     )
