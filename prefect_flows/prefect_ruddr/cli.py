@@ -10,8 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, NoReturn
 from uuid import UUID
 
 from cyclopts import App, CycloptsError, Parameter
@@ -19,12 +18,21 @@ from rich.console import Console
 from rich.text import Text
 
 from prefect_ruddr import __version__
-from prefect_ruddr.api.address import API_KEY_VARIABLE, environment_connection
+from prefect_ruddr.api.address import API_KEY_VARIABLE
 from prefect_ruddr.api.connection import SHORTEST_SECRET
-from prefect_ruddr.clients import ruddr_api
+from prefect_ruddr.command_options import (
+    AS_NAMED,
+    ENVIRONMENT,
+    Approval,
+    File,
+    InvalidInput,
+    Output,
+    Reading,
+    SwapNames,
+    Where,
+)
 from prefect_ruddr.errors import InvalidStageUpdates, RuddrError
 from prefect_ruddr.preview import Preview, drift_diff, preview, preview_json
-from prefect_ruddr.sources.cells import Blank
 from prefect_ruddr.sources.export import export_stages, exported_stages
 from prefect_ruddr.sources.files import read_source
 from prefect_ruddr.sources.opening import SourceFormat, file_name
@@ -34,15 +42,11 @@ from prefect_ruddr.stages.stage import FieldName, parse_stage_id
 from prefect_ruddr.texts import count, one_line
 
 if TYPE_CHECKING:
-    from prefect_ruddr.api.ruddr_api import RuddrApi
-    from prefect_ruddr.credentials import RuddrCredentials
     from prefect_ruddr.stages.outcome import StageReport
 
 AGREES, WRONG, DIFFERS = 0, 1, 2
 """The exit codes, as those of `terraform plan -detailed-exitcode`."""
 
-Approval = Literal["never", "always", "risky"]
-Output = Literal["text", "json"]
 
 app = App(
     name="prefect-ruddr",
@@ -58,78 +62,6 @@ app = App(
 )
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Where:
-    """The workspace, and what its pipelines are called."""
-
-    block: Annotated[
-        str | None,
-        Parameter(help="The Ruddr Credentials block with the key, instead of RUDDR_API_KEY."),
-    ] = None
-    pipeline: Annotated[
-        tuple[str, ...],
-        Parameter(
-            help="What you call a pipeline, and its id: NAME=ID; once for each pipeline.",
-            negative=(),
-        ),
-    ] = ()
-
-    def opened(self) -> tuple[RuddrApi, PipelineNames]:
-        """Return the workspace's calls and the names of its pipelines."""
-        if self.block is None:
-            return ruddr_api(environment_connection()), PipelineNames(self._pipelines())
-        credentials = self.credentials()
-        return credentials.get_client(), credentials.pipeline_names
-
-    def credentials(self) -> RuddrCredentials:
-        """Return the block; this loads Prefect."""
-        from prefect_ruddr.credentials import RuddrCredentials  # noqa: PLC0415
-
-        if self.block is None:
-            credentials = RuddrCredentials.from_env()
-        else:
-            try:
-                credentials = cast("RuddrCredentials", RuddrCredentials.load(self.block))
-            except ValueError as error:
-                raise InvalidInput(f"block {self.block}: {error}") from None
-        names = credentials.pipeline_names.also(PipelineNames(self._pipelines()))
-        return credentials.model_copy(update={"pipelines": dict(names.ids)})
-
-    def _pipelines(self) -> dict[str, str]:
-        named = {}
-        for text in self.pipeline:
-            name, equals, pipeline = text.rpartition("=")
-            if not equals:
-                raise InvalidInput(f"--pipeline {one_line(text, 80)}: write NAME=ID")
-            named[name] = pipeline
-        return named
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Reading:
-    """How a file is read."""
-
-    format: Annotated[
-        SourceFormat | None, Parameter(help="The format, where the name does not say it.")
-    ] = None
-    blank: Annotated[
-        Blank, Parameter(help="Whether a blank description is left alone or cleared.")
-    ] = "leave"
-    null_marker: Annotated[str | None, Parameter(help="A text that means null.")] = None
-    encoding: Annotated[str, Parameter(help="How a text file is encoded.")] = "utf-8"
-    delimiter: Annotated[str, Parameter(help="What separates the cells of a CSV file.")] = ","
-
-
-File = Annotated[str, Parameter(help="The file of updates, or a URL.")]
-SwapNames = Annotated[bool, Parameter(help="Let stages swap their names.", negative=())]
-
-
-class InvalidInput(RuddrError):
-    """What was typed cannot be carried out."""
-
-
 @app.command
 def export(
     path: Annotated[
@@ -140,7 +72,7 @@ def export(
     format: Annotated[  # noqa: A002 - what everybody calls it
         SourceFormat | None, Parameter(help="The format; needed where there is no PATH.")
     ] = None,
-    where: Where = Where(),
+    where: Where = ENVIRONMENT,
 ) -> int:
     """Write every stage to a file that can be edited and applied."""
     if path is None and format is None:
@@ -163,8 +95,8 @@ def plan(
     *,
     output: Annotated[Output, Parameter(help="What is printed.")] = "text",
     swap_names: SwapNames = False,
-    where: Where = Where(),
-    reading: Reading = Reading(),
+    where: Where = ENVIRONMENT,
+    reading: Reading = AS_NAMED,
 ) -> int:
     """Show what applying a file would change; write nothing.
 
@@ -180,8 +112,8 @@ def drift(
     /,
     *,
     output: Annotated[Output, Parameter(help="What is printed.")] = "text",
-    where: Where = Where(),
-    reading: Reading = Reading(),
+    where: Where = ENVIRONMENT,
+    reading: Reading = AS_NAMED,
 ) -> int:
     """Show in what the live stages differ from a file; write nothing.
 
@@ -210,8 +142,8 @@ def apply(
     allow_overlap: Annotated[
         bool, Parameter(help="Write while another run writes.", negative=())
     ] = False,
-    where: Where = Where(),
-    reading: Reading = Reading(),
+    where: Where = ENVIRONMENT,
+    reading: Reading = AS_NAMED,
 ) -> int:
     """Apply a file: a run of the flow apply-stage-file, recorded by Prefect."""
     _quiet_prefect()
@@ -244,7 +176,7 @@ def undo(
     allow_overlap: Annotated[
         bool, Parameter(help="Write while another run writes.", negative=())
     ] = False,
-    where: Where = Where(),
+    where: Where = ENVIRONMENT,
 ) -> int:
     """Undo a run: a run of the flow undo-stage-updates, recorded by Prefect."""
     _quiet_prefect()
@@ -269,7 +201,7 @@ def check(
         str | None,
         Parameter(help="Send one PATCH too: it sets the probability of this stage to what it is."),
     ] = None,
-    where: Where = Where(),
+    where: Where = ENVIRONMENT,
 ) -> int:
     """Find out whether your Ruddr is what this package was written for; write nothing.
 
