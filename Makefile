@@ -80,7 +80,8 @@ test-pythons: $(READY) ## Run the tests on every Python from 3.11 on that is fou
 	@scripts/test-pythons
 
 .PHONY: check
-check: $(READY) ## Check the generated client, lint, formatting and types
+check: $(READY) ## Check the contract, the generated client, lint, formatting and types
+	@scripts/lint-contract
 	@scripts/check-generated
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

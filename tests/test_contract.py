@@ -51,6 +51,133 @@ def test_the_contract_is_valid_openapi() -> None:
     validate(CONTRACT)
 
 
+SCHEMA_KEYWORDS = {
+    *("$id", "$schema", "$ref", "$anchor", "$dynamicRef", "$dynamicAnchor", "$vocabulary"),
+    *("$comment", "$defs", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"),
+    *("dependentSchemas", "prefixItems", "items", "contains", "properties"),
+    *("patternProperties", "additionalProperties", "propertyNames", "unevaluatedItems"),
+    *("unevaluatedProperties", "type", "enum", "const", "multipleOf", "maximum"),
+    *("exclusiveMaximum", "minimum", "exclusiveMinimum", "maxLength", "minLength", "pattern"),
+    *("maxItems", "minItems", "uniqueItems", "maxContains", "minContains", "maxProperties"),
+    *("minProperties", "required", "dependentRequired", "title", "description", "default"),
+    *("deprecated", "readOnly", "writeOnly", "examples", "format", "contentEncoding"),
+    *("contentMediaType", "contentSchema", "discriminator", "xml", "externalDocs", "example"),
+}
+"""JSON Schema 2020-12, and what OpenAPI 3.1 adds to it."""
+
+_TEXTS = {"summary", "description"}
+
+KEYWORDS: dict[str, dict[str, str]] = {
+    # What may stand in an object of each kind, and of which kind it is; "" for a plain value.
+    "document": {
+        **dict.fromkeys(("openapi", "jsonSchemaDialect", "security"), ""),
+        "info": "info",
+        "servers": "[server]",
+        "tags": "[tag]",
+        "paths": "{path}",
+        "components": "components",
+    },
+    "info": {
+        **dict.fromkeys({"title", "termsOfService", "version", *_TEXTS}, ""),
+        "contact": "contact",
+        "license": "license",
+    },
+    "contact": dict.fromkeys(("name", "url", "email"), ""),
+    "license": dict.fromkeys(("name", "identifier", "url"), ""),
+    "server": dict.fromkeys(("url", "description", "variables"), ""),
+    "tag": dict.fromkeys(("name", "description", "externalDocs"), ""),
+    "path": {
+        **dict.fromkeys(_TEXTS, ""),
+        "parameters": "[parameter]",
+        **dict.fromkeys(
+            ("get", "put", "post", "delete", "options", "head", "patch", "trace"), "operation"
+        ),
+    },
+    "operation": {
+        **dict.fromkeys({"operationId", "tags", "deprecated", "security", *_TEXTS}, ""),
+        "parameters": "[parameter]",
+        "requestBody": "body",
+        "responses": "{response}",
+    },
+    "parameter": {
+        **dict.fromkeys(
+            ("$ref", "name", "in", "description", "required", "deprecated", "style", "explode"), ""
+        ),
+        "schema": "schema",
+    },
+    "body": {**dict.fromkeys(("description", "required"), ""), "content": "{media type}"},
+    "response": {
+        **dict.fromkeys(("$ref", "description"), ""),
+        "headers": "{header}",
+        "content": "{media type}",
+    },
+    "header": {**dict.fromkeys(("description", "required", "deprecated"), ""), "schema": "schema"},
+    "media type": {"schema": "schema", "example": "", "examples": "{example}"},
+    "example": dict.fromkeys({"value", "externalValue", *_TEXTS}, ""),
+    "components": {
+        "schemas": "{schema}",
+        "responses": "{response}",
+        "securitySchemes": "{security scheme}",
+    },
+    "security scheme": dict.fromkeys(("type", "description", "scheme", "bearerFormat"), ""),
+    "schema": {
+        **dict.fromkeys(SCHEMA_KEYWORDS, ""),
+        **dict.fromkeys(("$defs", "properties", "patternProperties"), "{schema}"),
+        **dict.fromkeys(("allOf", "anyOf", "oneOf", "prefixItems"), "[schema]"),
+        **dict.fromkeys(("items", "additionalProperties", "propertyNames", "not"), "schema"),
+    },
+}
+
+
+def unknown_keywords(node: Any, kind: str = "document", place: str = "") -> Iterator[str]:
+    """Walk over the keys that OpenAPI 3.1 does not have where they stand."""
+    if kind[:1] in {"[", "{"}:
+        named = enumerate(node) if kind[0] == "[" else node.items()
+        for name, child in named:
+            yield from unknown_keywords(child, kind[1:-1], f"{place}/{name}")
+    elif kind and isinstance(node, dict):
+        for name, child in node.items():
+            if name in KEYWORDS[kind]:
+                yield from unknown_keywords(child, KEYWORDS[kind][name], f"{place}/{name}")
+            else:
+                yield f"{place}/{name}"
+
+
+def test_the_contract_has_no_unknown_keyword() -> None:
+    """Validators let one pass, such as what follows a comma in an unquoted text."""
+    assert list(unknown_keywords(CONTRACT)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "slip", "place"),
+    [
+        pytest.param(
+            "description: 'The HTTP status, repeated.'",
+            "description: The HTTP status, repeated.",
+            "/components/schemas/Error/properties/status/repeated.",
+            id="comma in a flow mapping",
+        ),
+        pytest.param(
+            "maxLength: 255",
+            "maxLenght: 255",
+            "/components/schemas/OpportunityStageUpdate/properties/name/maxLenght",
+            id="misspelt limit",
+        ),
+        pytest.param(
+            "operationId: get_workspace",
+            "operationID: get_workspace",
+            "/paths//workspace/get/operationID",
+            id="misspelt keyword",
+        ),
+    ],
+)
+def test_a_slip_in_the_contract_is_found(text: str, slip: str, place: str) -> None:
+    """Wherever a key stands that means nothing there."""
+    source = (Path(__file__).parents[1] / "openapi.yaml").read_text(encoding="utf-8")
+    assert text in source
+    assert list(unknown_keywords(yaml.safe_load(source.replace(text, slip)))) == [place]
+
+
 def test_the_contract_holds_the_four_calls() -> None:
     """Three reads and the one write, each with an operationId to name its function."""
     assert {call: operation["operationId"] for call, operation in OPERATIONS.items()} == {

@@ -18,8 +18,8 @@ from prefect.testing.standard_test_suites.blocks import BlockStandardTestSuite
 from pydantic import SecretStr, ValidationError
 
 from prefect_ruddr import InvalidCredentials, RuddrCredentials, Unauthorized, Workspace
+from prefect_ruddr.api.address import DEFAULT_BASE_URL
 from prefect_ruddr.api.connection import Connection
-from prefect_ruddr.credentials import DEFAULT_BASE_URL
 from prefect_ruddr.sandbox import Sandbox
 
 KEY = "rk_live_0a1b2c3d4e5f"

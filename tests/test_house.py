@@ -130,8 +130,9 @@ def test_nobody_imports_what_prefect_keeps_to_itself() -> None:
 
 
 ROOMS = [
-    *("cli", "flows", "jobs", "runs", "records", "tasks", "credentials", "clients", "api"),
-    *("pacing", "recalibration", "sources", "stages", "machine", "log", "errors", "texts"),
+    *("__main__", "cli", "command_options", "preview", "flows", "jobs", "runs", "records", "tasks"),
+    *("credentials", "clients", "conformance", "api", "pacing", "recalibration", "sources"),
+    *("stages", "machine", "log", "errors", "texts"),
 ]
 """From what a person calls to what is pure; `CONTRIBUTING.md` walks through them."""
 
@@ -144,7 +145,7 @@ def room(module: str) -> str:
 @pytest.mark.parametrize("module", sorted(MODULES.keys() - SANDBOX - {"prefect_ruddr"}))
 def test_imports_run_one_way(module: str) -> None:
     """A module imports from its own room or from a later one."""
-    needed = ours_in(imported(MODULES[module], inside_functions=True)) - {"prefect_ruddr"}
+    needed = ours_in(imported(MODULES[module], inside_functions=True)) - {"prefect_ruddr"} - SANDBOX
     place = ROOMS.index(room(module))
     assert {name for name in needed if ROOMS.index(room(name)) < place} == set()
 
@@ -162,7 +163,7 @@ def test_modules_never_import_in_a_circle() -> None:
         waiting = {name: needed for name, needed in waiting.items() if name not in leaves}
 
 
-WITHOUT_PREFECT = {"api", "recalibration", "sources", "stages", "errors", "texts"}
+WITHOUT_PREFECT = {"api", "conformance", "recalibration", "sources", "stages", "errors", "texts"}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_a_module_that_is_called_pure_is(name: str) -> None:
 
 def test_the_sandbox_and_the_rest_know_nothing_of_each_other() -> None:
     """A mistake in one is not in the other as well, where no test would see it."""
-    for name in MODULES:
+    for name in MODULES.keys() - {"prefect_ruddr.cli", "prefect_ruddr.__main__"}:  # it starts one
         needed = ours_in(imported(MODULES[name], inside_functions=True)) - {"prefect_ruddr"}
         assert not (needed - SANDBOX if name in SANDBOX else needed & SANDBOX), name
 

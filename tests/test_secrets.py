@@ -26,8 +26,8 @@ from pydantic import SecretStr, ValidationError
 
 import prefect_ruddr
 from prefect_ruddr import InvalidCredentials, RuddrCredentials, RuddrRequestError, StageUpdate
+from prefect_ruddr.api.address import DEFAULT_BASE_URL
 from prefect_ruddr.api.connection import Connection
-from prefect_ruddr.credentials import DEFAULT_BASE_URL
 from prefect_ruddr.sandbox import Sandbox
 from prefect_ruddr.texts import one_line
 from runs.records import eventually

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-import os
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Self
-from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from prefect.blocks.abstract import CredentialsBlock
@@ -23,7 +19,13 @@ from pydantic import (
     model_validator,
 )
 
-from prefect_ruddr.api.connection import SHORTEST_SECRET, names_a_host
+from prefect_ruddr.api.address import (
+    DEFAULT_BASE_URL,
+    from_environment,
+    in_one_form,
+    problem_of_key,
+    problem_of_url,
+)
 from prefect_ruddr.errors import GlobalConcurrencyLimitError, InvalidCredentials
 from prefect_ruddr.log import run_logger
 from prefect_ruddr.pacing.bucket import BURST, REQUESTS_PER_SECOND, Bucket
@@ -36,10 +38,6 @@ from prefect_ruddr.stages.stage import Workspace
 
 if TYPE_CHECKING:
     from prefect_ruddr.api.ruddr_api import RuddrApi
-
-DEFAULT_BASE_URL = "https://www.ruddr.io/api/workspace"
-API_KEY_VARIABLE = "RUDDR_API_KEY"
-BASE_URL_VARIABLE = "RUDDR_BASE_URL"
 
 
 class RuddrCredentials(CredentialsBlock):
@@ -159,7 +157,7 @@ class RuddrCredentials(CredentialsBlock):
     @field_validator("api_key", mode="before")
     @classmethod
     def _api_key_can_be_sent(cls, api_key: Any) -> Any:
-        problem = _problem_of_key(api_key)
+        problem = problem_of_key(api_key)
         if problem is None:
             return api_key
         del api_key
@@ -168,9 +166,9 @@ class RuddrCredentials(CredentialsBlock):
     @field_validator("base_url")
     @classmethod
     def _base_url_is_safe(cls, base_url: str, info: ValidationInfo) -> str:
-        problem = _problem_of_url(base_url.strip(), info.data.get("api_key"))
+        problem = problem_of_url(base_url.strip(), info.data.get("api_key"))
         if problem is None:
-            return _in_one_form(base_url.strip())
+            return in_one_form(base_url.strip())
         del base_url  # it may be the key, pasted into the wrong field
         raise InvalidCredentials(f"base_url {problem}")
 
@@ -181,14 +179,8 @@ class RuddrCredentials(CredentialsBlock):
         Raises:
             InvalidCredentials: When `RUDDR_API_KEY` is not set, or either cannot be right.
         """
-        if API_KEY_VARIABLE not in os.environ:
-            raise InvalidCredentials(
-                f"no credentials: set {API_KEY_VARIABLE}, or give a Ruddr Credentials block"
-            )
-        return cls(
-            api_key=SecretStr(os.environ[API_KEY_VARIABLE]),
-            base_url=os.environ.get(BASE_URL_VARIABLE) or DEFAULT_BASE_URL,
-        )
+        api_key, base_url = from_environment()
+        return cls(api_key=api_key, base_url=base_url)
 
     @property
     def pipeline_names(self) -> PipelineNames:
@@ -288,61 +280,3 @@ def _without_later_fields(values: Any, known: Mapping[str, Any]) -> Any:
         ", ".join(name[:80] for name in later),
     )
     return {name: value for name, value in values.items() if name not in later}
-
-
-def _problem_of_key(api_key: Any) -> str | None:
-    key = api_key.get_secret_value() if isinstance(api_key, SecretStr) else api_key
-    if not isinstance(key, str):
-        return "must be a text"
-    if not key:
-        return "is empty: paste the workspace's API key"
-    if not re.fullmatch(r"[!-~]+", key):
-        return "has white space, a line break or characters that are not ASCII: paste the key alone"
-    return None
-
-
-def _problem_of_url(base_url: str, api_key: SecretStr | None) -> str | None:
-    """Say why it is not safe to send a key to a URL, showing no more of it than its host."""
-    key = api_key.get_secret_value() if api_key is not None else ""
-    if len(key) >= SHORTEST_SECRET and key.lower() in base_url.lower():
-        return f"holds the API key: it must be an address such as {DEFAULT_BASE_URL}"
-    # Parsers disagree on these, and the one that sends the key is not the one that judges.
-    if " " in base_url or "\\" in base_url or not base_url.isprintable():
-        return "is not a URL: it has white space or a backslash in it"
-    try:
-        url = urlsplit(base_url)
-        _ = url.port
-    except ValueError:
-        return "is not a URL: its host or its port cannot be read"
-    return _problem_of_parts(url, url.hostname or "")
-
-
-def _problem_of_parts(url: SplitResult, host: str) -> str | None:
-    if url.username is not None or url.query or url.fragment:
-        return "must hold no user name, query or fragment"
-    if url.scheme not in {"https", "http"} or not host:
-        return f"must be an https address such as {DEFAULT_BASE_URL}"
-    if url.scheme == "http" and not _is_loopback(host):
-        return (
-            f"would send the key unencrypted to {host}: use https"
-            " (plain http is for a sandbox on a loopback host)"
-        )
-    if not names_a_host(url.geturl()):
-        return f"is not a URL: {host!r} cannot be the name of a host"
-    if not url.path.rstrip("/").endswith("/workspace"):
-        return f"must end in /workspace, as {DEFAULT_BASE_URL} does"
-    return None
-
-
-def _in_one_form(base_url: str) -> str:
-    url = urlsplit(base_url)
-    return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -20,7 +20,7 @@ class Error:
     """
 
     status: int
-    """ The HTTP status """
+    """ The HTTP status, repeated. """
     message: str
     """ What was wrong. """
     errors: list[str] | Unset = UNSET

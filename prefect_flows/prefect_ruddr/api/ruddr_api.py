@@ -22,6 +22,7 @@ from prefect_ruddr.api.calls import WORKSPACE, Call, Client, get_call, page_call
 from prefect_ruddr.api.connection import MOST_CONNECTIONS, Connection
 from prefect_ruddr.api.guards import Guard, SendOnce
 from prefect_ruddr.api.paging import HasId, Page, Pages
+from prefect_ruddr.api.raw import RawAnswer, SendNoMore
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
 from prefect_ruddr.pacing.budget import RequestBudget
 from prefect_ruddr.stages.kept import missed
@@ -155,6 +156,14 @@ class RuddrApi:
         except RuddrRequestError:
             raise doubt from None
         return _read_back(update, guard, stage, doubt)
+
+    def raw(self, call: Call[RawAnswer]) -> RawAnswer:
+        """Return an answer as it came over the wire; a write is not sent twice.
+
+        Args:
+            call: One of `prefect_ruddr.api.raw`.
+        """
+        return self._run(call, SendNoMore() if call.is_write else None).value
 
     def _pages(self, call_after: Callable[[UUID | None], Call[Page[Item]]]) -> Iterator[list[Item]]:
         pages: Pages[Item] = Pages()

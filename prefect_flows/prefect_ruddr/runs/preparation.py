@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -14,14 +14,10 @@ from prefect_ruddr.runs.applying import require_workspace
 from prefect_ruddr.runs.intake import Row, intake
 from prefect_ruddr.runs.steps import read_stages
 from prefect_ruddr.sources.rows import OnInvalid
-from prefect_ruddr.stages.order import WriteOrder, write_order
+from prefect_ruddr.stages.order import WriteOrder, swap_errors, write_order
 from prefect_ruddr.stages.outcome import Ledger, StageOutcome
 from prefect_ruddr.stages.plan import StageChange, StagePlan, plan_stage_updates, told_apart
 from prefect_ruddr.stages.stage import FieldName, Stage
-from prefect_ruddr.texts import listed
-
-MOST_NAMED = 5
-"""How many stages an error names."""
 
 
 class NotWritten(Exception):
@@ -191,18 +187,6 @@ class FromChanges:
         now = datetime.now(UTC)
         plan = planned.model_copy(update={"changes": tuple(valid), "created_at": now})
         return Prepared(plan, order, live.order)
-
-
-def swap_errors(order: WriteOrder) -> Mapping[UUID, str]:
-    """Return, for each stage that would swap its name with others, why that is refused."""
-    return {
-        change.stage_id: (
-            f"{listed((each.label for each in swap), MOST_NAMED)} swap their names, and Ruddr"
-            " refuses two stages of one name: choose swap_names=True to go over a third name"
-        )
-        for swap in order.swaps
-        for change in swap
-    }
 
 
 def _needs_no_write(change: StageChange, stage: Stage) -> StageOutcome | None:

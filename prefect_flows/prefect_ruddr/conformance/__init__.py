@@ -1,0 +1,1 @@
+"""Whether a Ruddr is what `openapi.yaml` says; knows no Prefect."""

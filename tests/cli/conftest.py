@@ -1,0 +1,55 @@
+"""Runs the command as a process, against the sandbox."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL
+
+from prefect_ruddr.sandbox import Sandbox
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def environment(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
+    """What the command finds: the key to the sandbox, a folder of its own, and no Prefect API."""
+    inherited = {name: value for name, value in os.environ.items() if name[:8] != "PREFECT_"}
+    return {
+        **inherited,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "RUDDR_API_KEY": sandbox.api_key,
+        "RUDDR_BASE_URL": sandbox.base_url,
+    }
+
+
+@pytest.fixture
+def with_prefect(environment: dict[str, str], prefect_api: None) -> dict[str, str]:
+    """The same, and the session's Prefect API."""
+    environment["PREFECT_API_URL"] = str(PREFECT_API_URL.value())
+    return environment
+
+
+@pytest.fixture
+def command(environment: dict[str, str], tmp_path: Path) -> Command:
+    """Run `prefect-ruddr` to its end, in a folder of its own."""
+
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["prefect-ruddr", *arguments],
+            cwd=tmp_path,
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,104 @@
+"""docs/command.md, executed, and compared with the command."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prefect_ruddr.cli import app
+from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
+
+PAGE = (Path(__file__).parents[2] / "docs" / "command.md").read_text(encoding="utf-8")
+EXAMPLE = re.compile(r"<!-- run: (\d) -->\n```shell\n(.*?)```", re.DOTALL)
+COMMANDS = [name for name in app if name[0] != "-"]
+
+
+def bash(script: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
+    """Run a script to its end; return its exit code and all that it printed."""
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return ended.returncode, ended.stdout
+
+
+def test_the_shell_examples_do_what_they_say(
+    with_prefect: dict[str, str], tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """One after the other, each ends with the code that stands above it."""
+    said = {}
+    for expected, script in EXAMPLE.findall(PAGE):
+        code, said[script] = bash(script, tmp_path, with_prefect)
+        # What stands before a pipe may end with 2: it is what was asked for.
+        assert code == int(expected) or "| python" in script, said[script]
+    outputs = list(said.values())
+    assert "0 would change" in outputs[1]
+    assert "0.75 → 0.8" in outputs[2]
+    assert "Negotiation [{'field': 'probability'" in outputs[3]
+    assert outputs[4].count("Flow run") == 2
+    assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.75
+
+
+def test_every_shell_example_is_executed() -> None:
+    """All but the one that starts a sandbox, which the tests do themselves."""
+    assert PAGE.count("```shell") == len(EXAMPLE.findall(PAGE)) + 1
+
+
+@pytest.mark.parametrize(
+    ("probability", "passes", "text"),
+    [
+        pytest.param("0.8", True, "0.75 → 0.8", id="changes"),
+        pytest.param("0.75", True, "0 would change", id="no change"),
+        pytest.param("8", False, "probability = 8", id="an error"),
+    ],
+)
+def test_the_job_comments_the_plan(
+    environment: dict[str, str], tmp_path: Path, probability: str, passes: bool, text: str
+) -> None:
+    """Its step runs as it stands: it fails for an error alone, and the comment says why."""
+    [source] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    steps = yaml.safe_load(source)["jobs"]["plan"]["steps"]
+    [step] = [step for step in steps if step.get("name") == "Plan"]
+    (tmp_path / "stages.yaml").write_text(
+        f"stages:\n  - id: {EXAMPLE_STAGE_ID}\n    probability: {probability}\n", encoding="utf-8"
+    )
+    code, printed = bash(f"set -e\n{step['run']}", tmp_path, environment)
+    assert (code == 0) is passes, printed
+    comment = (tmp_path / "comment.md").read_text(encoding="utf-8").splitlines()
+    assert text in "\n".join(comment)
+    assert all(line.startswith("    ") for line in comment[2:])
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_documented(name: str) -> None:
+    """Who adds one writes it down."""
+    assert f"`prefect-ruddr {name}" in PAGE
+    described = PAGE.split("## Options")[1].split("\n## ")[0]
+    options = {
+        option
+        for argument in app[name].assemble_argument_collection()
+        for option in argument.names
+        if option.startswith("--")
+    }
+    assert [option for option in sorted(options) if f"`{option}" not in described] == []
+
+
+def test_the_page_names_no_option_that_is_not_there() -> None:
+    """One that was removed is removed here too."""
+    there = {
+        option
+        for name in COMMANDS
+        for argument in app[name].assemble_argument_collection()
+        for option in argument.names
+    }
+    described = PAGE.split("## Options")[1].split("\n## ")[0]
+    assert set(re.findall(r"`(--[a-z-]+)", described)) <= there | {"--help"}

@@ -1,0 +1,1 @@
+"""A Ruddr compared with the contract: see prefect_ruddr.conformance."""
