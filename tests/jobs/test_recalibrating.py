@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -206,3 +207,20 @@ def test_every_parameter_is_explained_in_the_form() -> None:
     texts = {name: shown.get("description", "") for name, shown in form.properties.items()}
     assert [name for name, text in texts.items() if not text.endswith(".")] == []
     assert [name for name, text in texts.items() if "`" in text or "=" in text] == []
+
+
+def test_the_first_example_of_the_page_runs(
+    ruddr_credentials: RuddrCredentials,
+    rows: Rows,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As it stands: from a stored block and a file, it prints what is proposed and why."""
+    page = (Path(__file__).parents[2] / "docs" / "recalibration.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"<!-- example: dry run -->\n```python\n(.*?)```", page, re.DOTALL)
+    ruddr_credentials.save("forecast", overwrite=True)
+    as_csv(rows, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "recalibration.md", "exec"), {})  # noqa: S102  # our own text
+    assert "Proposal 0.5 0.3198 0.50 lies outside" in capsys.readouterr().out
