@@ -112,6 +112,23 @@ def test_a_person_sees_every_stage_with_its_reason_and_the_evidence(
     )
 
 
+def test_a_person_is_asked_about_a_risky_plan_with_the_evidence_at_hand(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, rows: Rows
+) -> None:
+    """Where nobody says otherwise; without an answer nothing is written."""
+    ended = run(
+        recalibrate_stage_probabilities,
+        ruddr_credentials,
+        rows,
+        risky_probability_change=0.1,
+        approval_timeout_seconds=1,
+    )
+    assert isinstance(ended.result, StageUpdatesFailed)
+    assert set(ended.outcomes) == {"not_attempted"}
+    assert len(artifacts(ended.flow_run_id, EVIDENCE_KEY)) == 1
+    assert patches(sandbox) == []
+
+
 def as_csv(rows: Rows, folder: Path) -> str:
     """Write the rows to a file."""
     path = folder / "deals.csv"
