@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,23 @@ def test_a_person_sees_every_stage_with_its_reason_and_the_evidence(
     )
 
 
+def test_a_person_is_asked_about_a_risky_plan_with_the_evidence_at_hand(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, rows: Rows
+) -> None:
+    """Where nobody says otherwise; without an answer nothing is written."""
+    ended = run(
+        recalibrate_stage_probabilities,
+        ruddr_credentials,
+        rows,
+        risky_probability_change=0.1,
+        approval_timeout_seconds=1,
+    )
+    assert isinstance(ended.result, StageUpdatesFailed)
+    assert set(ended.outcomes) == {"not_attempted"}
+    assert len(artifacts(ended.flow_run_id, EVIDENCE_KEY)) == 1
+    assert patches(sandbox) == []
+
+
 def as_csv(rows: Rows, folder: Path) -> str:
     """Write the rows to a file."""
     path = folder / "deals.csv"
@@ -206,3 +224,20 @@ def test_every_parameter_is_explained_in_the_form() -> None:
     texts = {name: shown.get("description", "") for name, shown in form.properties.items()}
     assert [name for name, text in texts.items() if not text.endswith(".")] == []
     assert [name for name, text in texts.items() if "`" in text or "=" in text] == []
+
+
+def test_the_first_example_of_the_page_runs(
+    ruddr_credentials: RuddrCredentials,
+    rows: Rows,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As it stands: from a stored block and a file, it prints what is proposed and why."""
+    page = (Path(__file__).parents[2] / "docs" / "recalibration.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"<!-- example: dry run -->\n```python\n(.*?)```", page, re.DOTALL)
+    ruddr_credentials.save("forecast", overwrite=True)
+    as_csv(rows, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "recalibration.md", "exec"), {})  # noqa: S102  # our own text
+    assert "Proposal 0.5 0.3198 0.50 lies outside" in capsys.readouterr().out

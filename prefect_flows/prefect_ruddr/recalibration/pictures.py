@@ -108,7 +108,7 @@ def reliability_picture(recalibration: Recalibration) -> bytes | None:
     shown = tests[:MOST_PANELS]
     columns = min(len(shown), 2)
     lines = -(-len(shown) // columns)
-    side = 2.5 if columns == 2 else 4.5
+    side = 2.15 if columns == 2 else 4.5
     height = 0.85 + lines * (side + 1.25)
     figure = _figure(height)
     more = len(tests) - len(shown)
@@ -124,7 +124,7 @@ def reliability_picture(recalibration: Recalibration) -> bytes | None:
     for place, test in enumerate(shown):
         row, column = divmod(place, columns)
         bottom = height - 1.55 - row * (side + 1.25) - side
-        axes = figure.add_axes((0.07 + column * 0.5, bottom / height, side / WIDTH, side / height))
+        axes = figure.add_axes((0.07 + column * 0.49, bottom / height, side / WIDTH, side / height))
         _reliability_panel(axes, test, most)
     return _png(figure)
 
@@ -194,7 +194,7 @@ def _reliability_panel(axes: Axes, test: Backtest, most: int) -> None:
         )  # fmt: skip
     for stage, height in _spread(test.stages):
         axes.annotate(
-            f"{_cut(stage.name, 18)} ({stage.deals})",
+            f"{_cut(stage.name, 17)} ({stage.deals})",
             (max(stage.old, stage.new), stage.happened), (1.07, height),
             annotation_clip=False,
             arrowprops={

@@ -19,12 +19,9 @@ DRIFT_EVENT = "ruddr.opportunity-stage.drift"
 
 def emit_plan(plan: StagePlan, *, dry_run: bool) -> None:
     """Emit how much a run is about to change, or a dry run would."""
-    counts = {
-        "stages": len(plan.changes),
-        "fields": sum(len(change.fields) for change in plan.changes),
-        "unchanged": len(plan.unchanged),
-    }
-    _emit(PLAN_EVENT, plan.workspace, counts, digest=plan.digest, dry_run=str(dry_run).lower())
+    _emit(
+        PLAN_EVENT, plan.workspace, _counts(plan), digest=plan.digest, dry_run=str(dry_run).lower()
+    )
 
 
 def emit_run(report: StageReport) -> None:
@@ -40,18 +37,21 @@ def emit_run(report: StageReport) -> None:
 
 def emit_drift(drift: StageDrift) -> None:
     """Emit how many stages are not as they were wanted."""
-    counts = {
-        "stages": len(drift.plan.changes),
-        "fields": sum(len(change.fields) for change in drift.plan.changes),
-        "unchanged": len(drift.plan.unchanged),
-    }
     _emit(
         DRIFT_EVENT,
         drift.plan.workspace,
-        counts,
+        _counts(drift.plan),
         source=drift.source,
         summary=drift.in_one_line(),
     )
+
+
+def _counts(plan: StagePlan) -> dict[str, int]:
+    return {
+        "stages": len(plan.changes),
+        "fields": sum(len(change.fields) for change in plan.changes),
+        "unchanged": len(plan.unchanged),
+    }
 
 
 def _emit(event: str, workspace: Workspace | None, counts: Mapping[str, int], **more: str) -> None:
