@@ -13,6 +13,7 @@ from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.api.ruddr_api import RuddrApi
 from prefect_ruddr.conformance.checking import Check, check_contract
 from prefect_ruddr.errors import Unauthorized
+from prefect_ruddr.pacing.bucket import Bucket
 from prefect_ruddr.pacing.budget import RequestBudget
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 
@@ -32,7 +33,9 @@ ONE = f"{LIST}/{{id}}"
 def checked(base_url: str, key: str = API_KEY, write: UUID | None = None) -> Check:
     """Check a Ruddr, without waiting for turns."""
     connection = Connection(base_url, SecretStr(key))
-    api = RuddrApi(connection, RequestBudget(1000, 1000), lambda: logging.getLogger("check"))
+    api = RuddrApi(
+        connection, RequestBudget(Bucket(1000.0, 1000)), lambda: logging.getLogger("check")
+    )
     try:
         return check_contract(api, write)
     finally:
