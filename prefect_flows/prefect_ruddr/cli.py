@@ -146,7 +146,7 @@ def apply(
     reading: Reading = AS_NAMED,
 ) -> int:
     """Apply a file: a run of the flow apply-stage-file, recorded by Prefect."""
-    _quiet_prefect()
+    _quiet_prefect(approval)
     from prefect_ruddr.flows import apply_stage_file  # noqa: PLC0415
 
     return _run(
@@ -179,7 +179,7 @@ def undo(
     where: Where = ENVIRONMENT,
 ) -> int:
     """Undo a run: a run of the flow undo-stage-updates, recorded by Prefect."""
-    _quiet_prefect()
+    _quiet_prefect(approval)
     from prefect_ruddr.flows import undo_stage_updates  # noqa: PLC0415
 
     return _run(
@@ -296,8 +296,10 @@ def _run(flow: Callable[[], StageReport]) -> int:
     return AGREES
 
 
-def _quiet_prefect() -> None:
+def _quiet_prefect(approval: Approval) -> None:
     """Keep Prefect's lines about its own work out of the terminal; its API has them all."""
+    if approval != "never":
+        _say("where the plan needs a yes, the run waits for it in Prefect's UI")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 

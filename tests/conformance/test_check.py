@@ -237,7 +237,11 @@ def test_stages_that_differ_alike_are_one_line() -> None:
 def test_no_name_and_no_key_is_in_a_line() -> None:
     """Every line can be made public, whatever was answered."""
     secret = stage(description=["Secret plan"], statusId="Secret status!", owner=API_KEY)
-    found = lines(LyingRuddr(stages=[secret], workspace={"id": "Secret id", "name": 5}))
+    secret[f"of {API_KEY}"] = 1
+    workspace = {"id": "Secret id", "name": 5}
+    found = lines(
+        LyingRuddr(stages=[secret], workspace=workspace, headers={"Retry-After": API_KEY})
+    )
     assert len(found) >= 5
     assert not [line for line in found if "Secret" in line or API_KEY in line]
 

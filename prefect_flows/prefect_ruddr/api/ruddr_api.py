@@ -165,6 +165,10 @@ class RuddrApi:
         """
         return self._run(call, SendNoMore() if call.is_write else None).value
 
+    def without_key(self, text: str) -> str:
+        """Return a text in which the key is masked, where a server has echoed it."""
+        return self._connection.without_key(text)
+
     def _pages(self, call_after: Callable[[UUID | None], Call[Page[Item]]]) -> Iterator[list[Item]]:
         pages: Pages[Item] = Pages()
         while not pages.complete:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -66,9 +66,11 @@ class Check:
     """What a Ruddr was found to be.
 
     Attributes:
+        hide: Returns a text without the key.
         calls: The calls, in the order in which they were made.
     """
 
+    hide: Callable[[str], str]
     calls: list[CheckedCall] = field(default_factory=list)
 
     @property
@@ -78,7 +80,7 @@ class Check:
 
     def lines(self) -> list[str]:
         """Return every difference as a line that can be made public."""
-        return [line for call in self.calls for line in call.lines()]
+        return [self.hide(line) for call in self.calls for line in call.lines()]
 
     def table(self) -> Text:
         """Return what agrees and what does not, a line for each call."""
@@ -121,7 +123,7 @@ def check_contract(api: RuddrApi, write: UUID | None = None) -> Check:
 class _Checking:
     def __init__(self, api: RuddrApi) -> None:
         self._api = api
-        self.found = Check()
+        self.found = Check(api.without_key)
 
     def workspace(self) -> None:
         self._ask(self._new("GET /workspace"), raw_workspace(), "Workspace")

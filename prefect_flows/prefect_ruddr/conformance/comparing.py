@@ -21,7 +21,7 @@ LONGEST_NAME = 80
 """How many characters of a name that the contract does not know are shown."""
 
 _ABOUT_LIMITS = re.compile(r"(x-)?rate-?limit.*|retry-after")
-_CODE = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
+_CODE = re.compile(r"[a-z_-]{1,20}", re.ASCII)
 
 _TYPES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
 
