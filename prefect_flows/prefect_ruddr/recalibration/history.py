@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from attrs import define, field
 
 from prefect_ruddr.errors import HistoryRefused
 from prefect_ruddr.recalibration.deals import Deal, DealOutcome, Event, History
+from prefect_ruddr.recalibration.instants import instant
 from prefect_ruddr.recalibration.options import RecalibrationOptions
 from prefect_ruddr.recalibration.stage_finder import StageFinder
 from prefect_ruddr.sources.cells import is_blank
@@ -60,34 +60,6 @@ def judged_history(
     for number, row in enumerate(rows, 1):
         judge.take(number, row)
     return judge.history()
-
-
-def instant(value: Any, zone: ZoneInfo | None) -> datetime:
-    """Return an instant in UTC.
-
-    Args:
-        value: A datetime, a pandas Timestamp, a date (its first moment), or ISO 8601 text.
-        zone: Where clocks are read that do not say it themselves.
-
-    Raises:
-        ValueError: When it is none, or nobody says in which zone; with a text to follow the
-            column's name.
-    """
-    try:
-        if hasattr(value, "to_pydatetime"):
-            value = value.to_pydatetime(warn=False)
-        elif isinstance(value, str):
-            value = datetime.fromisoformat(value.strip())
-        elif isinstance(value, date) and not isinstance(value, datetime):
-            value = datetime.combine(value, time())
-        if value.tzinfo is None and zone is not None:
-            value = value.replace(tzinfo=zone)
-        found: datetime | None = value.astimezone(UTC) if value.tzinfo is not None else None
-    except (AttributeError, TypeError, ValueError, OverflowError):
-        raise ValueError("is no instant such as 2026-03-05T14:30:00+01:00") from None
-    if found is None:
-        raise ValueError('has no time zone: give time_zone, such as "Europe/Berlin"')
-    return found
 
 
 @define
