@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
 
+from prefect_ruddr.api.guards import SendOnce
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.sources.cells import Blank
 from prefect_ruddr.sources.export import export_stages, sorted_stages
@@ -72,7 +73,7 @@ def update_opportunity_stage(ruddr_credentials: RuddrCredentials, update: StageU
         ```
     """
     wanted = parse_stage_update(update)
-    stage = ruddr_credentials.get_client().update_stage(wanted).value
+    stage = ruddr_credentials.get_client().update_stage(wanted, SendOnce(wanted)).value
     require_kept(wanted.fields, stage)
     return stage
 
@@ -83,7 +84,7 @@ async def aupdate_opportunity_stage(
 ) -> Stage:
     """Async version of `update_opportunity_stage`."""
     wanted = parse_stage_update(update)
-    stage = (await ruddr_credentials.get_client().aupdate_stage(wanted)).value
+    stage = (await ruddr_credentials.get_client().aupdate_stage(wanted, SendOnce(wanted))).value
     require_kept(wanted.fields, stage)
     return stage
 

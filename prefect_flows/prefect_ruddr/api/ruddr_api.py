@@ -20,7 +20,7 @@ import stamina
 from prefect_ruddr.api import answers, wire
 from prefect_ruddr.api.calls import WORKSPACE, Call, Client, get_call, page_call, update_call
 from prefect_ruddr.api.connection import MOST_CONNECTIONS, Connection
-from prefect_ruddr.api.guards import Guard, SendOnce
+from prefect_ruddr.api.guards import Guard
 from prefect_ruddr.api.paging import HasId, Page, Pages
 from prefect_ruddr.api.raw import RawAnswer, SendNoMore
 from prefect_ruddr.errors import RuddrRequestError, TooManyRequests
@@ -119,13 +119,13 @@ class RuddrApi:
     def update_stage(self, update: StageUpdate, guard: Guard | None = None) -> Answer[Stage]:
         """Set the fields of an update: one PATCH with exactly those, and the stage after it.
 
-        Where an answer is lost, the stage is read: what has been written is not sent again.
-
         Args:
             update: The update.
-            guard: What may keep it from being sent; None to send it at once.
+            guard: Looks at the stage before it is sent, and may keep it from being sent; None to
+                send it, and to send it again, without a look.
         """
-        guard = guard or SendOnce(update)
+        if guard is None:
+            return self._run(update_call(update))
         try:
             return self._run(update_call(update), guard)
         except _Unread as unread:
@@ -142,7 +142,8 @@ class RuddrApi:
 
     async def aupdate_stage(self, update: StageUpdate, guard: Guard | None = None) -> Answer[Stage]:
         """Async version of `update_stage`."""
-        guard = guard or SendOnce(update)
+        if guard is None:
+            return await self._arun(update_call(update))
         try:
             return await self._arun(update_call(update), guard)
         except _Unread as unread:
