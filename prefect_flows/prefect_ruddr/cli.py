@@ -286,14 +286,12 @@ def _run(flow: Callable[[], StageReport]) -> int:
     from prefect_ruddr.stages.outcome import StageUpdatesFailed  # noqa: PLC0415
 
     try:
-        report = flow()
+        report, failed = flow(), None
     except StageUpdatesFailed as error:
-        _print(error.report.diff())
-        _print(Text(f"Flow run {error.report.flow_run_id}"))
-        return _fail(str(error))
+        report, failed = error.report, str(error)
     _print(report.diff())
     _print(Text(f"Flow run {report.flow_run_id}"))
-    return AGREES
+    return _fail(failed) if failed else AGREES
 
 
 def _quiet_prefect(approval: Approval) -> None:

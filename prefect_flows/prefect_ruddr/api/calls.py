@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from prefect_ruddr.api.paging import Page
+from prefect_ruddr.api.paging import PAGE_SIZE, Page
 from prefect_ruddr.stages.stage import Stage, Workspace, parse_stage_id
 from prefect_ruddr.stages.update import StageUpdate
 from ruddr_client import Client as Client  # noqa: PLC0414  # ruddr_api makes one of each kind
@@ -22,9 +22,6 @@ from ruddr_client.api.opportunity_stages import (
 from ruddr_client.api.workspace import get_workspace
 from ruddr_client.models import OpportunityStage, OpportunityStagePage, OpportunityStageUpdate
 from ruddr_client.types import UNSET
-
-PAGE_SIZE = 100
-"""Stages in a page of the list; the most that Ruddr gives."""
 
 T = TypeVar("T")
 

@@ -7,6 +7,9 @@ from uuid import UUID
 
 from prefect_ruddr.errors import UnexpectedResponse
 
+PAGE_SIZE = 100
+"""Items in a page of a list; the most that Ruddr gives."""
+
 
 class HasId(Protocol):
     """Anything in a list of Ruddr's."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from prefect_ruddr.api.calls import PAGE_SIZE
+from prefect_ruddr.api.paging import PAGE_SIZE
 from prefect_ruddr.errors import BadRequest, StageNotFound
 from prefect_ruddr.stages.stage import Stage
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from rich.text import Text
 
-from prefect_ruddr.api.calls import PAGE_SIZE, Call
+from prefect_ruddr.api.paging import PAGE_SIZE, Call
 from prefect_ruddr.api.raw import (
     STAGES,
     RawAnswer,

@@ -4,7 +4,6 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from prefect.concurrency.sync import concurrency
 from prefect.logging import get_run_logger
 
 from prefect_ruddr.credentials import RuddrCredentials
@@ -53,6 +52,9 @@ class Turn:
                 error,
             )
         if self._limit:
+            # Loads a part of Prefect that nothing else needs.
+            from prefect.concurrency.sync import concurrency  # noqa: PLC0415
+
             self._held.enter_context(concurrency(self._limit, occupy=1))
         return self._waited
 
