@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from prefect_ruddr.api.paging import PAGE_SIZE, Call, Client
+from prefect_ruddr.api.calls import Call, Client
+from prefect_ruddr.api.paging import PAGE_SIZE
 from prefect_ruddr.errors import RuddrRequestError
 from prefect_ruddr.stages.stage import Stage
 

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 
 from rich.text import Text
 
-from prefect_ruddr.api.paging import PAGE_SIZE, Call
+from prefect_ruddr.api.calls import Call
+from prefect_ruddr.api.paging import PAGE_SIZE
 from prefect_ruddr.api.raw import (
     STAGES,
     RawAnswer,
