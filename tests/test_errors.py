@@ -17,7 +17,9 @@ import prefect_ruddr
 from prefect_ruddr import errors
 from prefect_ruddr.api import answers
 from prefect_ruddr.errors import InvalidStageUpdates, RuddrError, RuddrRequestError
+from prefect_ruddr.stages.drift import DriftFound, StageDrift
 from prefect_ruddr.stages.outcome import StageUpdatesFailed
+from prefect_ruddr.stages.plan import StagePlan
 from prefect_ruddr.texts import LONGEST_TEXT
 
 ID = UUID("a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19")
@@ -35,13 +37,17 @@ JOURNEYS: list[Any] = [
 ]
 
 
+OURS = {errors.__name__, StageUpdatesFailed.__module__, DriftFound.__module__}
+"""Where the errors are defined."""
+
+
 def tree(
     root: type[RuddrError] = RuddrError, depth: int = 0
 ) -> Iterator[tuple[int, type[RuddrError]]]:
     """Walk over the classes that this package defines, each with its depth."""
     yield depth, root
     for child in root.__subclasses__():
-        if child.__module__ in {errors.__name__, StageUpdatesFailed.__module__}:
+        if child.__module__ in OURS:
             yield from tree(child, depth + 1)
 
 
@@ -71,7 +77,10 @@ def example(kind: type[RuddrError]) -> RuddrError:
         "InvalidStageUpdates": (["name = '': too short", "id: missing"],),
         "HistoryRefused": (["no rows", "stale extract?"],),
         "StageUpdatesFailed": ("2 of 3 failed.", {"a report": "of any kind"}),
+        "RunNotRecorded": ("2 of 3 failed.", {"a report": "of any kind"}),
     }
+    if kind is DriftFound:
+        return kind(StageDrift(source="stages.csv", plan=StagePlan(workspace=None, changes=())))
     make: Callable[..., RuddrError] = kind
     return make(*arguments.get(kind.__name__, ("Wrong.",)))
 

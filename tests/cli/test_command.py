@@ -283,7 +283,9 @@ def test_a_block_holds_the_key(
         ended = command("plan", edited, "--block", "command", RUDDR_API_KEY="")
     finally:
         RuddrCredentials.delete("command")
-    assert (ended.returncode, ended.stderr) == (2, "")
+    # Prefect may say that it still sends what it records.
+    said = [line for line in ended.stderr.splitlines() if "Still processing" not in line]
+    assert (ended.returncode, said) == (2, [])
     missing = command("plan", edited, "--block", "nowhere")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
     assert "block nowhere" in missing.stderr

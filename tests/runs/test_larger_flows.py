@@ -65,6 +65,9 @@ left_open = pytest.mark.filterwarnings(
 )
 
 
+pytestmark = left_open
+
+
 @pytest.fixture(autouse=True)
 def _swept_up() -> Iterator[None]:
     """What a test leaves open is found by that test, which expects it, and not by a later one."""

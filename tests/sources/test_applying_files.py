@@ -61,7 +61,7 @@ def test_a_file_is_applied_and_undone_by_its_own_run(
         f"stages.csv line {line}" for line in (2, 3, 4)
     ]
     assert ended.report.flow_run_id == ended.flow_run_id
-    assert methods(sandbox) == {"GET": 2, "PATCH": 2}
+    assert methods(sandbox) == {"GET": 4, "PATCH": 2}
     ids = {stage["name"]: stage["id"] for stage in before if stage["name"] != "Won"}
     (won,) = (
         stage["id"]
@@ -198,7 +198,7 @@ def test_a_dry_run_of_a_file_only_reads(
     """The options are those of the flow that takes updates."""
     path = file(json.dumps({"id": A, "probability": 0.9}), "stages.jsonl")
     ended = run(apply_stage_file, ruddr_credentials, path, dry_run=True)
-    assert ended.outcomes == ["not_attempted"]
+    assert ended.outcomes == ["planned"]
     assert ended.report.outcomes[0].place == "stages.jsonl line 1"
     assert methods(sandbox) == {"GET": 2}
 
@@ -259,7 +259,7 @@ def test_more_rows_than_prefect_takes_as_parameters_are_applied() -> None:
         def nightly() -> StageReport:
             return apply_stage_updates(credentials, stage_rows(rows), dry_run=True)
 
-        assert nightly().summary() == "120 not attempted"
+        assert nightly().summary() == "120 would change"
 
 
 def test_rows_by_name_work_without_a_file(
@@ -304,17 +304,20 @@ def test_the_form_of_a_file_run_has_its_choices() -> None:
     assert list(properties) == [
         "ruddr_credentials",
         "path_or_url",
+        "dry_run",
+        "approval",
+        "on_invalid",
+        "most_changes",
+        "only_fields",
         "format",
         "blank",
         "null_marker",
         "encoding",
         "delimiter",
-        "pipelines",
-        "dry_run",
-        "approval",
-        "on_invalid",
         "risky_probability_change",
         "approval_timeout_seconds",
+        "swap_names",
+        "allow_overlap",
     ]
     assert properties["blank"]["enum"] == ["leave", "clear"]
     assert ["csv", "jsonl", "parquet", "yaml"] in [

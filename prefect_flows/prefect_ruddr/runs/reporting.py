@@ -37,7 +37,7 @@ def name_run(what: str) -> None:
     if context.flow.flow_run_name is None and _GENERATED.fullmatch(context.flow_run.name):
         # A name is no reason to fail.
         with suppress(Exception), get_client(sync_client=True) as client:
-            client.update_flow_run(context.flow_run.id, name=what)
+            client.set_flow_run_name(context.flow_run.id, what)
 
 
 def show_plan(plan: StagePlan, artifact: UUID) -> None:
