@@ -190,10 +190,7 @@ def test_a_retry_of_the_flow_finishes_what_its_first_attempt_left(
     updates = updates_of(sandbox, 3)
     sandbox.fail_next(path=updates[1]["id"], method="PATCH", status=409)
 
-    state = apply_stage_updates.with_options(retries=1)(
-        ruddr_credentials, updates, return_state=True
-    )
-    report = state.result()
+    report = apply_stage_updates.with_options(retries=1)(ruddr_credentials, updates)
 
     assert [o.outcome for o in report.outcomes] == ["unchanged", "updated", "unchanged"]
     require_undone(sandbox, ruddr_credentials, report, before)

@@ -83,7 +83,7 @@ class BulkFlow(Flow[P, R]):
 
     if not TYPE_CHECKING:  # the overloads of Flow are right for this one too
 
-        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
             """Run the flow; where Prefect cannot record how it ended, the report still arrives.
 
             Raises:
@@ -91,7 +91,10 @@ class BulkFlow(Flow[P, R]):
             """
             with recorded_or_not() as record:
                 try:
-                    return super().__call__(*args, **kwargs)
+                    # The last state decides: Prefect would raise what an earlier attempt raised,
+                    # as it takes a state that a flow returns for no result.
+                    state = super().__call__(*args, return_state=True, **kwargs)
+                    return state if return_state else state.result()
                 except Exception as error:
                     if record.report is None or isinstance(error, RuddrError):
                         raise
