@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 from uuid import UUID
+from weakref import finalize
 
 import stamina
 
@@ -67,10 +68,11 @@ class RuddrApi:
         self._budget = budget
         self._logger = logger
         self._lock = threading.Lock()
-        self._process = os.getpid()
         self._connections = threading.Semaphore(MOST_CONNECTIONS)
         self._client: Client | None = None
         self._async_clients: _AsyncClients = {}
+        # When nobody uses it any more, event loops close their clients.
+        finalize(self, self._async_clients.clear).atexit = False
 
     def workspace(self) -> Workspace:
         """Read the workspace behind the key: one GET of the base URL."""
@@ -268,9 +270,10 @@ class RuddrApi:
     def _sync_client(self) -> Client:
         with self._lock:
             if self._client is None:
-                self._client = Client(base_url=self._connection.root_url).set_httpx_client(
-                    wire.sync_client(self._connection)
-                )
+                http_client = wire.sync_client(self._connection)
+                finalize(self, _close, http_client, os.getpid())
+                client = Client(base_url=self._connection.root_url)
+                self._client = client.set_httpx_client(http_client)
             return self._client
 
     async def _async_client(self) -> tuple[Client, asyncio.Semaphore]:
@@ -297,15 +300,16 @@ class RuddrApi:
             client.get_httpx_client().close()
         self._async_clients.clear()
 
-    def __del__(self) -> None:
-        # Nobody can be using it now. What a forked child inherited is its parent's to close.
-        if self._process == os.getpid():
-            self.close()
-
 
 _AsyncClients: TypeAlias = dict[
     asyncio.AbstractEventLoop, tuple[Client, asyncio.Semaphore, AsyncGenerator[None]]
 ]
+
+
+def _close(http_client: Any, process: int) -> None:
+    # What a forked child inherited is its parent's to close.
+    if process == os.getpid():
+        http_client.close()
 
 
 async def _kept_open(
