@@ -64,7 +64,6 @@ def prefect_api() -> Iterator[None]:
     Without heartbeats: at the end of a flow, the thread that sends them takes a second to stop.
     """
     # It imports Prefect's server, which takes a third of the time until the first test.
-    from prefect.server.api.server import SubprocessASGIServer  # noqa: PLC0415
     from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
 
     with (
@@ -72,8 +71,6 @@ def prefect_api() -> Iterator[None]:
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield
-        # The harness leaves it to the end of the process, which has nowhere to log to.
-        SubprocessASGIServer().stop()
 
 
 @pytest.fixture(scope="session")

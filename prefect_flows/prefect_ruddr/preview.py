@@ -11,10 +11,9 @@ from rich.text import Text
 
 from prefect_ruddr.api.reading import read_all_stages, read_live_stages
 from prefect_ruddr.api.ruddr_api import RuddrApi
-from prefect_ruddr.runs.intake import Intake, JudgedRow, intake
+from prefect_ruddr.runs.intake import JudgedRow, intake
 from prefect_ruddr.sources.rows import SourceRow
 from prefect_ruddr.stages.diff import Entry, diff
-from prefect_ruddr.stages.order import swap_errors, write_order
 from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.plan import StagePlan, plan_stage_updates
 from prefect_ruddr.stages.stage import Stage
@@ -58,7 +57,7 @@ def preview(
     found = read_all_stages(api) if judged.by_name else read_live_stages(api, judged.stage_ids)
     judged.compare(found.stages)
     if not swap_names:
-        _refuse_swaps(judged, found.stages, pipelines)
+        judged.refuse_swaps(found.stages)
     plan = plan_stage_updates(judged.updates, found.stages, None, pipelines)
     if plan.changes:
         # Known only for a run that changes something, so that both have the same digest.
@@ -107,14 +106,6 @@ def preview_json(found: Preview, pipelines: PipelineNames) -> dict[str, Any]:
         "unchanged": len(found.plan.unchanged),
         "errors": list(found.errors),
     }
-
-
-def _refuse_swaps(judged: Intake, live: Mapping[UUID, Stage], pipelines: PipelineNames) -> None:
-    changes = plan_stage_updates(judged.updates, live, None, pipelines).changes
-    why = swap_errors(write_order(changes, live))
-    for row in judged.rows:
-        if row.stage_id and row.stage_id in why:
-            row.errors.append(why[row.stage_id])
 
 
 def _errors(row: JudgedRow) -> list[str]:

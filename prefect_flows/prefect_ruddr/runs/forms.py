@@ -94,7 +94,8 @@ class BulkFlow(Flow[P, R]):
                     # The last state decides: Prefect would raise what an earlier attempt raised,
                     # as it takes a state that a flow returns for no result.
                     state = super().__call__(*args, return_state=True, **kwargs)
-                    return state if return_state else state.result()
+                    # `_sync`: in a running event loop Prefect would give a coroutine of it.
+                    return state if return_state else state.result(_sync=True)
                 except Exception as error:
                     if record.report is None or isinstance(error, RuddrError):
                         raise

@@ -12,8 +12,10 @@ from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.sources.rows import SourceRow
 from prefect_ruddr.stages.judging import Wanted, judge
 from prefect_ruddr.stages.names import StageName, StageNames
+from prefect_ruddr.stages.order import swap_errors, write_order
 from prefect_ruddr.stages.outcome import StageOutcome
 from prefect_ruddr.stages.pipelines import PipelineNames
+from prefect_ruddr.stages.plan import plan_stage_updates
 from prefect_ruddr.stages.stage import Stage
 from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike
 from prefect_ruddr.texts import listed
@@ -124,6 +126,18 @@ class Intake:
             elif row.stage_id and (whole or not row.error):
                 row.errors.append(f"id = {row.stage_id}: the workspace has no such stage")
         self._note_repeated()
+
+    def refuse_swaps(self, live: Mapping[UUID, Stage]) -> None:
+        """Find the rows that would swap the names of stages, which needs to be allowed.
+
+        Args:
+            live: The stages by id, those of `compare`.
+        """
+        changes = plan_stage_updates(self.updates, live, None, self._pipelines).changes
+        why = swap_errors(write_order(changes, live))
+        for row in self.rows:
+            if row.stage_id and row.stage_id in why:
+                row.errors.append(why[row.stage_id])
 
     def _find(self, row: JudgedRow, name: StageName, names: StageNames) -> None:
         try:

@@ -97,13 +97,11 @@ class FromRows:
         live = read_stages(ruddr_credentials, wanted) if wanted != [] else LiveStages({}, ())
         judged.compare(live.stages)
         self._stop_at_errors()
+        if not self._rules.swap_names:
+            judged.refuse_swaps(live.stages)
+            self._stop_at_errors()
         plan = plan_stage_updates(judged.updates, live.stages, None, pipelines)
         order = write_order(plan.changes, live.stages)
-        if order.swaps and not self._rules.swap_names:
-            self._refuse_swaps(order)
-            self._stop_at_errors()
-            plan = plan_stage_updates(judged.updates, live.stages, None, pipelines)
-            order = write_order(plan.changes, live.stages)
         ledger.settle(StageOutcome.unchanged(live.stages[each]) for each in plan.unchanged)
         if plan.changes:
             # Asked for only now, so that a run without changes sends nothing but the reads.
@@ -128,12 +126,6 @@ class FromRows:
                         row.errors.append(
                             f"{name}: this run may set only {', '.join(allowed)} (only_fields)"
                         )
-
-    def _refuse_swaps(self, order: WriteOrder) -> None:
-        why = swap_errors(order)
-        for row in self._judged.rows:
-            if row.stage_id and row.stage_id in why:
-                row.errors.append(why[row.stage_id])
 
 
 class FromChanges:
