@@ -137,6 +137,22 @@ def test_steps_run_on_another_task_runner(
 
 
 @pytest.mark.long
+def test_steps_in_other_processes_hear_of_a_stop(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+) -> None:
+    """After the 401, what is being sent ends; what waits for its turn there is not sent."""
+    sandbox.fail_next(status=401, method="PATCH")
+    sandbox.fail_next(100, method="PATCH", delay=1.0)
+    elsewhere = apply_stage_updates.with_options(task_runner=ProcessPoolTaskRunner(max_workers=2))
+
+    ended = run(elsewhere, ruddr_credentials, updates_of(sandbox))
+
+    sent = methods(sandbox)["PATCH"]
+    assert sent <= 5, "two were under way, and a stop takes less than two seconds to get around"
+    assert ended.report.counts["not_attempted"] == 18 - sent
+
+
+@pytest.mark.long
 def test_a_worker_that_is_killed_leaves_a_whole_account(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
 ) -> None:

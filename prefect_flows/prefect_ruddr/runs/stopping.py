@@ -1,38 +1,54 @@
 """Stops a run: whether its steps may still send, and who may say that they may not."""
 
 import threading
+from contextlib import suppress
 from contextvars import copy_context
+from time import time
 from typing import Any, Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from prefect_ruddr.errors import RunStopped
+from prefect_ruddr.machine import private_folder, state_folder
 
 LOOK_SECONDS = 1.0
 """How often Prefect is asked whether the run has been cancelled, in seconds."""
 
+STOPPED = "stopped"
+KEPT_SECONDS = 24 * 60 * 60.0
+"""How long the file of a stop is kept: longer than any step waits for its turn."""
+
 
 class Stop:
-    """Tells all steps of a run in this process whether they may still send.
+    """Tells all steps of a run whether they may still send.
 
-    A copy in another process never hears of it: there, what is under way goes on to its end.
+    Steps in other processes of the machine hear of it by a file, which is there from the stop on.
+    Steps on other machines do not: what is under way there goes on to its end.
+
+    Args:
+        name: The name of that file; None for a new one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | None = None) -> None:
+        self._name = name or f"{STOPPED}-{uuid4().hex}"
         self._set = threading.Event()
         self.reason: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), ())
+        return (type(self), (self._name,))
 
     def set(self, reason: str) -> None:
         """Let nothing more be sent; the first reason counts."""
         if not self._set.is_set():
             self.reason = reason
             self._set.set()
+            # Without the folder, only this process knows.
+            with suppress(OSError):
+                _sweep()
+                (private_folder() / self._name).write_text(reason, encoding="utf-8")
 
     def check(self) -> None:
         """Go on, if the run does.
@@ -40,12 +56,23 @@ class Stop:
         Raises:
             RunStopped: When the run has been stopped.
         """
+        if not self._set.is_set():
+            with suppress(OSError):
+                self.reason = (state_folder() / self._name).read_text(encoding="utf-8")
+                self._set.set()
         if self._set.is_set():
             raise RunStopped(f"the run was stopped: {self.reason}")
 
     def wait(self, seconds: float) -> bool:
         """Wait until the run is stopped, for so long at the most; tell whether it is."""
         return self._set.wait(seconds)
+
+
+def _sweep() -> None:
+    """Remove the files of stops that no step can still be waiting for."""
+    for each in private_folder().glob(f"{STOPPED}-*"):
+        if time() - each.stat().st_mtime > KEPT_SECONDS:
+            each.unlink(missing_ok=True)
 
 
 class Watch:
