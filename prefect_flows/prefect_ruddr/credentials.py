@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
 from prefect.blocks.abstract import CredentialsBlock
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.exceptions import ObjectAlreadyExists
 from pydantic import (
     ConfigDict,
     Field,
@@ -29,10 +33,7 @@ from prefect_ruddr.api.address import (
 from prefect_ruddr.errors import GlobalConcurrencyLimitError, InvalidCredentials
 from prefect_ruddr.log import run_logger
 from prefect_ruddr.pacing.bucket import BURST, REQUESTS_PER_SECOND, Bucket
-from prefect_ruddr.pacing.prefect_limit import (
-    ensure_global_concurrency_limit,
-    ensure_writers_limit,
-)
+from prefect_ruddr.pacing.prefect_limit import ensure_global_concurrency_limit
 from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.stage import Workspace
 
@@ -251,7 +252,11 @@ class RuddrCredentials(CredentialsBlock):
             )
         bucket = Bucket(self.requests_per_second, self.burst)
         ensure_global_concurrency_limit(self.global_concurrency_limit, bucket)
-        ensure_writers_limit(f"{self.global_concurrency_limit}-writers")
+        one_writer = GlobalConcurrencyLimitCreate(
+            name=f"{self.global_concurrency_limit}-writers", limit=1
+        )
+        with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+            client.create_global_concurrency_limit(one_writer)
 
     async def aensure_global_concurrency_limit(self) -> None:
         """Async version of `ensure_global_concurrency_limit`."""

@@ -1,10 +1,11 @@
-"""What the processes of one machine share: a folder that only this user can write, and locks."""
+"""What the processes of one machine share: a folder of this user alone, locks, and a clock."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,8 +16,19 @@ try:
 except ImportError:  # a platform without it has no locks either
     fcntl = None  # type: ignore[assignment]
 
+OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+"""How a file in the folder is opened: nobody may have laid a link there."""
+
 FOLDER_VARIABLE = "RUDDR_STATE_FOLDER"
 """The environment variable that names another folder; all processes have to agree on it."""
+
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+
+def machine_time() -> float:
+    """Return seconds that all processes of the machine count alike, also while it is suspended."""
+    return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)
 
 
 def state_folder() -> Path:
@@ -26,13 +38,16 @@ def state_folder() -> Path:
     return Path(os.environ.get(FOLDER_VARIABLE) or default)
 
 
-def private_folder() -> Path:
+def private_folder(folder: Path | None = None) -> Path:
     """Return the folder of this user on this machine, made where it is not there yet.
+
+    Args:
+        folder: Another one than the user's own.
 
     Raises:
         OSError: When it cannot be made, or is not this user's alone.
     """
-    folder = state_folder()
+    folder = folder or state_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if hasattr(os, "geteuid") and (found.st_uid != os.geteuid() or found.st_mode & 0o077):
@@ -55,13 +70,18 @@ def machine_id() -> str | None:
 
 @contextmanager
 def locked(
-    name: str, wait: Callable[[], object] | None = None, *, keep: bool = True
+    name: str,
+    wait: Callable[[], object] | None = None,
+    *,
+    folder: Path | None = None,
+    keep: bool = True,
 ) -> Iterator[bool]:
     """Hold a lock of the machine, which ends with the process that holds it.
 
     Args:
         name: The name of the lock.
         wait: Called again and again while another holds it; it may raise. None to give up.
+        folder: Where its file is, if not in the user's own folder.
         keep: Whether its file stays; only where nobody waits for the lock it need not.
 
     Yields:
@@ -72,8 +92,8 @@ def locked(
     """
     if fcntl is None:
         raise OSError("this platform has no file locks")
-    path = private_folder() / f"{name}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    path = private_folder(folder) / f"{name}.lock"
+    descriptor = os.open(path, OPEN, 0o600)
     try:
         while not _taken(descriptor):
             if wait is None:
@@ -84,6 +104,8 @@ def locked(
         if not keep:
             path.unlink(missing_ok=True)
     finally:
+        # Closing alone would not do: a child that was forked just now holds it open too.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

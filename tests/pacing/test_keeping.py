@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import multiprocessing
 import os
@@ -16,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from prefect_ruddr.machine import state_folder
+from prefect_ruddr import machine
+from prefect_ruddr.machine import locked, machine_time, state_folder
 from prefect_ruddr.pacing import keeping
 from prefect_ruddr.pacing.bucket import RETRY_SECONDS, Bucket, State
-from prefect_ruddr.pacing.keeping import Keeper, machine_time
+from prefect_ruddr.pacing.keeping import Keeper
 
 BUCKET = Bucket(0.001, 60)
 """It hardly refills while a test runs."""
@@ -218,7 +218,7 @@ def test_a_platform_without_flock_leaves_a_process_alone(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is no other way to keep the order."""
-    monkeypatch.setattr(keeping, "fcntl", None)
+    monkeypatch.setattr(machine, "fcntl", None)
     process = Process(file)
 
     assert process.is_alone()
@@ -232,12 +232,9 @@ def test_a_process_that_stops_with_the_lock_does_not_stop_the_others(
     monkeypatch.setattr(keeping, "LOCK_SECONDS", 0.05)
     process = Process(file)
     process.reserve()
-    folder = os.open(file.parent, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
+    with locked(file.name, folder=file.parent):
+        assert process.is_alone()
 
-    assert process.is_alone()
-
-    os.close(folder)
     process.later += RETRY_SECONDS + 1
     assert not process.is_alone()
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from prefect_ruddr.machine import machine_time
 from prefect_ruddr.pacing import budget as budget_module
 from prefect_ruddr.pacing.bucket import Bucket, Place, State
 from prefect_ruddr.pacing.budget import RequestBudget
-from prefect_ruddr.pacing.keeping import machine_time
 
 
 class Stop(BaseException):

@@ -7,21 +7,19 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
+from prefect_ruddr.machine import machine_time
 from prefect_ruddr.pacing.bucket import ANSWER_SECONDS, RETRY_SECONDS, Bucket, Place, State
-from prefect_ruddr.pacing.keeping import Change, Keeper, Now, Warn, machine_time
+from prefect_ruddr.pacing.keeping import Change, Keeper, Now, Warn
 
 T = TypeVar("T")
 Lease: TypeAlias = Callable[[int], tuple[int, float, float]]
-"""Leases turns for so many who wait, or for more where there is plenty. Returns for how many, a
-time before which it did not, and how many are left."""
+"""Leases turns for so many or more; returns how many, not before when, and how many are left."""
 
-ATTENTION_SECONDS = 1.0
-"""How often a thread looks up for what another raised in it, as Prefect's timeouts do."""
+ATTENTION_SECONDS = 1.0  # how often a thread looks up for what another raised in it: a timeout
 
 
 class RequestBudget:
@@ -99,21 +97,21 @@ class RequestBudget:
     def _give_back(self, place: Place) -> None:
         self._change(lambda s, now: (self._bucket.give_back(s, now, place), None))
 
-    def _look(self, place: Place | None = None) -> tuple[Place, float]:
+    def _look(self, held: Place | None = None) -> tuple[Place, float]:
         """Return the place, or another, and how long to wait: 0 to send, below 0 to lease turns."""
-        return self._change(partial(self._judged, place))
+        bucket = self._bucket
 
-    def _judged(
-        self, place: Place | None, state: State, now: float
-    ) -> tuple[State, tuple[Place, float]]:
-        wait = None if place is None else self._bucket.seconds_until(state, now, place)
-        if place is None or wait is None:
-            state, place = self._bucket.reserve(state, now)
-            wait = self._bucket.seconds_until(state, now, place) or 0.0
-        if (wait or state.alone) and now >= state.ask_at and self._bucket.wanted(state, now) > 0:
-            # Nobody else asks while this caller does.
-            return state._replace(ask_at=now + ANSWER_SECONDS), (place, -1.0)
-        return state, (place, wait)
+        def judged(state: State, now: float) -> tuple[State, tuple[Place, float]]:
+            place, wait = held, held and bucket.seconds_until(state, now, held)
+            if place is None or wait is None:
+                state, place = bucket.reserve(state, now)
+                wait = bucket.seconds_until(state, now, place) or 0.0
+            if (wait or state.alone) and now >= state.ask_at and bucket.wanted(state, now) > 0:
+                # Nobody else asks while this caller does.
+                return state._replace(ask_at=now + ANSWER_SECONDS), (place, -1.0)
+            return state, (place, wait)
+
+        return self._change(judged)
 
     def _ask(self) -> None:
         """Lease turns for all on this machine whose time has come."""

@@ -6,24 +6,21 @@ import math
 import random
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import (
-    GlobalConcurrencyLimitCreate,
-    GlobalConcurrencyLimitUpdate,
-)
+from prefect.client.schemas import actions
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
+from prefect_ruddr.machine import machine_time
 from prefect_ruddr.pacing.bucket import ANSWER_SECONDS, ASK_SECONDS, Bucket
-from prefect_ruddr.pacing.keeping import Now, machine_time
+from prefect_ruddr.pacing.keeping import Now
 
-HUNDREDTHS = 100
-"""Prefect counts whole slots and drops the fraction at each grant: of a hundredth, nothing."""
+HUNDREDTHS = 100  # Prefect counts whole slots and drops the fraction at each grant
 
 
 class PrefectLimit:
@@ -34,20 +31,22 @@ class PrefectLimit:
         self._lock = threading.Lock()
         self._opened = ExitStack()
         self._client: tuple[str | None, SyncPrefectClient] | None = None
-        self._deadline = 0.0
 
     def lease(self, wanted: int) -> tuple[int, float, float]:
         """Occupy slots, which decay, for requests and a few more while half of the limit is free.
 
         Returns for how many, a time before which they were not, and for how many there is room.
         """
-        with self._lock:
-            self._deadline = time.monotonic() + ANSWER_SECONDS
+        give_up_at = time.monotonic() + ANSWER_SECONDS
+        # Prefect's client would try again for more than a minute, first after two seconds.
+        with self._lock, temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             while True:
                 try:
                     return self._leased(self._connected(), wanted)
-                except _ServerBusy:
-                    # On SQLite it is when another write came between its read and its write.
+                except PrefectHTTPStatusError as error:
+                    if error.response.status_code != 503 or time.monotonic() > give_up_at:
+                        raise
+                    # On SQLite it is busy when another write came between its read and its write.
                     time.sleep(random.uniform(0, 0.1))  # noqa: S311 - not a secret
                 except ObjectNotFound:
                     raise GlobalConcurrencyLimitError(
@@ -57,7 +56,6 @@ class PrefectLimit:
 
     def close(self) -> None:
         """Close the connection to Prefect's API."""
-        self._client = None
         self._opened.close()
 
     def _leased(self, client: SyncPrefectClient, wanted: int) -> tuple[int, float, float]:
@@ -84,25 +82,9 @@ class PrefectLimit:
         if self._client is None or self._client[0] != api_url:
             self._opened.close()
             # With settings of its own it is not the client of a flow run, which ends with that run.
-            hooks = {"request": [self._raise_if_late], "response": [_raise_if_busy]}
-            settings = {"timeout": ANSWER_SECONDS / 2, "event_hooks": hooks}
-            client = get_client(httpx_settings=settings, sync_client=True)
+            client = get_client(httpx_settings={"timeout": ANSWER_SECONDS / 2}, sync_client=True)
             self._client = api_url, self._opened.enter_context(client)
         return self._client[1]
-
-    def _raise_if_late(self, _: Any) -> None:
-        # Prefect's client would try again for more than a minute.
-        if time.monotonic() > self._deadline:
-            raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} s")
-
-
-class _ServerBusy(Exception):
-    """Prefect's server answered 503; its client would wait for two seconds, and then for four."""
-
-
-def _raise_if_busy(response: Any) -> None:
-    if response.status_code == 503:
-        raise _ServerBusy
 
 
 def fitting(bucket: Bucket) -> dict[str, Any]:
@@ -121,10 +103,10 @@ def slots_per_request(limit: GlobalConcurrencyLimitResponse, bucket: Bucket) -> 
         if math.isclose(decay, rate * slots) and 1 <= limit.limit / slots <= bucket.burst:
             return slots
     raise GlobalConcurrencyLimitError(
-        f"The global concurrency limit {limit.name!r} (limit {limit.limit}, slot decay {decay:g}"
-        f" per second) does not fit {rate:g} requests per second with a burst of {bucket.burst}:"
-        f" set it to {wanted['limit']} and {wanted['slot_decay_per_second']:g}, as"
-        " ruddr_credentials.ensure_global_concurrency_limit() does."
+        f"The global concurrency limit {limit.name!r} (limit {limit.limit}, slot decay {decay:g})"
+        f" does not fit {rate:g} requests a second, burst {bucket.burst}: set it to"
+        f" {wanted['limit']} and {wanted['slot_decay_per_second']:g}, as"
+        " ensure_global_concurrency_limit() does."
     )
 
 
@@ -133,17 +115,12 @@ def ensure_global_concurrency_limit(name: str, bucket: Bucket) -> None:
     wanted = fitting(bucket)
     with get_client(sync_client=True) as client:
         try:
-            create = GlobalConcurrencyLimitCreate(name=name, **wanted)
+            create = actions.GlobalConcurrencyLimitCreate(name=name, **wanted)
             client.create_global_concurrency_limit(create)
         except ObjectAlreadyExists:
             limit = client.read_global_concurrency_limit_by_name(name)
             if not wanted.items() <= limit.model_dump().items():
                 # What was used before was counted differently: start from an empty bucket.
-                correct = GlobalConcurrencyLimitUpdate(**wanted, active_slots=wanted["limit"])
+                correct = actions.GlobalConcurrencyLimitUpdate(**wanted)
+                correct.active_slots = correct.limit
                 client.update_global_concurrency_limit(name, correct)
-
-
-def ensure_writers_limit(name: str) -> None:
-    """Create the limit by which machines take turns to write: one of them at a time."""
-    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
