@@ -93,6 +93,9 @@ def apply_stage_updates(
     It is a sync flow: from an async one, `await asyncio.to_thread(apply_stage_updates, …)` runs
     it without holding up the event loop.
 
+    A Prefect `transaction()` that rolls back leaves what was written. A task of yours that calls
+    this flow can undo it in an `on_rollback` hook, with `undo_stage_updates` and this run's id.
+
     Args:
         ruddr_credentials: The key to the workspace, as a Ruddr Credentials block.
         updates: The stages, and the fields to set of each; at most one update for a stage.

@@ -45,6 +45,9 @@ def update_opportunity_stage(ruddr_credentials: RuddrCredentials, update: StageU
     each further attempt is a warning in the run's log. Where an answer is lost, the stage is read
     first, and what has been written is not sent again.
 
+    A Prefect `transaction()` that rolls back does not undo it, as nobody knows what the stage held
+    before. `apply_stage_updates` does: call `undo_stage_updates` from an `on_rollback` hook.
+
     Args:
         ruddr_credentials: The key to the workspace.
         update: The id of the stage and the fields to set, as a `StageUpdate`, an edited

@@ -8,9 +8,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from prefect import flow
+from prefect import flow, task
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
-from prefect.transactions import transaction
+from prefect.transactions import Transaction, get_transaction, transaction
 
 from prefect_ruddr import (
     RuddrCredentials,
@@ -99,13 +99,13 @@ def steps_on(make_runner: Callable[[], Any]) -> Way:
     return start
 
 
-def by_a_task_on(make_runner: Callable[[], Any], task: Any = recalibrated) -> Way:
+def by_a_task_on(make_runner: Callable[[], Any], their_task: Any = recalibrated) -> Way:
     """Have a task of the user's own call the flow, on a task runner."""
 
     def start(ruddr_credentials: RuddrCredentials, updates: Updates) -> StageReport:
         @flow(task_runner=make_runner())
         def parent() -> StageReport:
-            report: StageReport = task.submit(ruddr_credentials, updates).result()
+            report: StageReport = their_task.submit(ruddr_credentials, updates).result()
             return report
 
         return parent()
@@ -235,6 +235,36 @@ def test_a_transaction_that_rolls_back_leaves_ruddr_to_an_undo(
 
     assert sandbox.stages != before
     require_undone(sandbox, ruddr_credentials, reports[0], before)
+
+
+def test_a_task_can_roll_back_with_an_undo(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+) -> None:
+    """Prefect calls the hook once what comes after the task in the transaction fails."""
+    before = sandbox.stages
+
+    @task
+    def recalibrate() -> None:
+        report = apply_stage_updates(ruddr_credentials, updates_of(sandbox, 3))
+        own = get_transaction()
+        assert own is not None
+        own.set("flow_run_id", report.flow_run_id)
+        assert sandbox.stages != before
+
+    @recalibrate.on_rollback
+    def undo(of_task: Transaction) -> None:
+        undo_stage_updates(ruddr_credentials, of_task.get("flow_run_id"))
+
+    @flow
+    def parent() -> None:
+        with transaction():
+            recalibrate()
+            raise RuntimeError("what comes after it fails")
+
+    with pytest.raises(RuntimeError, match="what comes after it fails"):
+        parent()
+
+    assert sandbox.stages == before
 
 
 @pytest.mark.parametrize(
