@@ -110,10 +110,14 @@ deploy: $(READY) ## Register the block type and the deployments with the Prefect
 	@echo "                    $(BIN)/python -c 'from prefect_ruddr import RuddrCredentials as R; R.from_env().save(\"default\")'"
 	@echo '  start a worker    $(BIN)/prefect worker start --pool ruddr'
 
+.PHONY: docs
+docs: $(READY) ## Build the site of the docs, with the reference, in site/
+	@$(BIN)/mkdocs build --strict
+
 .PHONY: bench
 bench: $(READY) ## Run the benchmarks (some 18 minutes)
 	@$(BIN)/python -m benchmarks
 
 .PHONY: clean
 clean: ## Remove the environment and all caches
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build .prefect-run
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build site .prefect-run
