@@ -1,0 +1,190 @@
+"""The pages, executed: their examples one after the other, and what they say of the code."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import Flow
+from prefect.settings import PREFECT_API_URL
+
+import prefect_ruddr
+from prefect_ruddr import RuddrCredentials, flows, sandbox
+from prefect_ruddr.runs import approval
+from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
+from prefect_ruddr.stages.plan import RISKY_PROBABILITY_CHANGE
+from runs.asking import Asked
+from runs.records import flow_runs_that_wait, patches
+
+from .pages import PAGES, ROOT, Page
+
+
+@pytest.fixture
+def _default(prefect_api: None, ruddr_credentials: RuddrCredentials) -> Iterator[None]:
+    """The block that the pages load."""
+    ruddr_credentials.save("default", overwrite=True)
+    yield
+    RuddrCredentials.delete("default")
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_the_first_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    """Connect, find stages and their ids, change one, change many."""
+    page = Page("docs/start.md")
+    printed = {}
+    with Sandbox(api_key="your-api-key", rate=None) as sandbox:
+        for example in page.marked("example"):
+            page.run(example, {}, sandbox)
+            printed[example] = capsys.readouterr().out
+        assert list(printed) == ["connect", "find", "one", "many"]
+        assert printed["connect"] == "Acme Consulting\n"
+        assert len(printed["find"].splitlines()) == len(sandbox.stages)
+        assert f"{EXAMPLE_STAGE_ID} Negotiation 0.75" in printed["find"]
+        one, *many = patches(sandbox)
+        assert one == (EXAMPLE_STAGE_ID, {"isActive": False, "description": None})
+        assert sorted(body["probability"] for _, body in many) == [0.3, 0.8]
+        assert re.findall(r"^(\w+).* updated", printed["many"], re.M) == [
+            "Negotiation",
+            "Discovery",
+        ]
+
+
+@pytest.mark.usefixtures("_default")
+def test_a_plan_is_previewed_applied_approved_and_undone(
+    sandbox: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step leaves in Ruddr what the page says."""
+    page = Page("docs/preview.md")
+    assert list(page.marked("example")) == ["preview", "apply", "approve", "undo"]
+    names: dict[str, Any] = {}
+    page.run("preview", names)
+    assert capsys.readouterr().out == page.marked("output")["preview"]
+    assert patches(sandbox) == []
+    page.run("apply", names)
+    [(stage_id, body)] = patches(sandbox)
+    assert (sandbox.stage(stage_id)["name"], body) == ("Discovery", {"probability": 0.4})
+    monkeypatch.setattr(approval, "POLL_SECONDS", 0.05)
+    others = [waiting["id"] for waiting in flow_runs_that_wait()]
+    with ThreadPoolExecutor() as threads:
+        ended: Any = threads.submit(copy_context().run, page.run, "approve", names)
+        asked = Asked(ended, others)
+        assert "**risky:** status_id changes" in asked.form
+        assert sandbox.stage(stage_id)["statusId"] == "open"
+        asked.answer(approve=True, digest=asked.digest)
+    assert sandbox.stage(stage_id)["statusId"] == "won"
+    page.run("undo", names)
+    assert sandbox.stage(stage_id)["statusId"] == "open"
+
+
+@pytest.mark.usefixtures("_default")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_async_flows_change_stages(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    """One at a time, and many in a run."""
+    page = Page("docs/async.md")
+    assert list(page.marked("example")) == ["tasks", "bulk"]
+    page.run("tasks", {})
+    raised = int(capsys.readouterr().out.split()[0])
+    assert raised == len(patches(sandbox)) > 1
+    page.run("bulk", {})
+    assert capsys.readouterr().out == "1 updated\n"
+
+
+# For Prefect's harness, which starts a server: the one of these tests.
+SHARED = """
+import contextlib, prefect.testing.utilities
+prefect.testing.utilities.prefect_test_harness = lambda **_: contextlib.nullcontext()
+"""
+
+
+@pytest.mark.parametrize(
+    "conftest",
+    [pytest.param(SHARED, id="a server"), pytest.param("", id="no server", marks=pytest.mark.long)],
+)
+@pytest.mark.usefixtures("prefect_api")
+def test_the_tests_of_the_page_pass(conftest: str, tmp_path: Path) -> None:
+    """As a project of somebody's own has them."""
+    Page("docs/testing.md").write_files(tmp_path)
+    (tmp_path / "conftest.py").write_text(conftest, encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "4 passed" in ended.stdout
+
+
+def test_a_changed_api_is_found_out(sandbox: Sandbox, tmp_path: Path) -> None:
+    """`prefect-ruddr check` ends with 2, as the page on regenerating says."""
+    sandbox.fail_next(100, replace={"color": "red"})
+    ended = subprocess.run(
+        ["bash", "-c", Page("docs/regenerate.md").marked("run")["check"]],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "RUDDR_API_KEY": sandbox.api_key,
+            "RUDDR_BASE_URL": sandbox.base_url,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "color" in ended.stdout
+
+
+# What there is to be known without a server.
+
+IN_THE_REFERENCE = re.findall(
+    r"^::: (\S+)",
+    "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "docs/reference").glob("*.md"))),
+    re.MULTILINE,
+)
+
+
+def test_every_public_name_is_in_the_reference_once() -> None:
+    """Who adds one adds it there; `mkdocs build --strict` finds one that is gone."""
+    public = [f"prefect_ruddr.{name}" for name in prefect_ruddr.__all__ if name[:2] != "__"]
+    public += [f"prefect_ruddr.sandbox.{name}" for name in sandbox.__all__]
+    assert sorted(IN_THE_REFERENCE) == sorted([*public, "prefect_ruddr.errors"])
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "docs/performance.md"])
+def test_every_block_of_code_says_who_runs_it(name: str) -> None:
+    """By a mark that the tests read, or by one that says why nobody does."""
+    code = [block for block in Page(name).blocks if block.language not in {"text", "csv"}]
+    assert [block.text for block in code if not block.mark] == []
+
+
+ASKING = {
+    name: value.parameters.properties
+    for name, value in vars(flows).items()
+    if isinstance(value, Flow) and "approval" in value.parameters.properties
+}
+
+
+@pytest.mark.parametrize("flow", ASKING)
+def test_a_form_says_what_risky_means(flow: str) -> None:
+    """In the help of the field, so that nobody has to look it up."""
+    said = " ".join(ASKING[flow]["approval"]["description"].split())
+    assert "only for a risky plan: one in which" in said
+    assert "a win probability moves by more than the step below" in said
+    # A recalibration changes nothing but win probabilities.
+    may_change_all = flow != "recalibrate_stage_probabilities"
+    assert ("a status, a pipeline or an activity changes" in said) == may_change_all
+    assert ("more stages change than the most below" in said) == ("most_changes" in ASKING[flow])
+    assert ASKING[flow]["risky_probability_change"]["default"] == RISKY_PROBABILITY_CHANGE
+    assert f"which is {RISKY_PROBABILITY_CHANGE} by default" in Page("docs/preview.md").text
