@@ -61,7 +61,7 @@ def test_every_page_that_the_readme_links_to_exists() -> None:
 
 def test_the_readme_leads_to_every_page() -> None:
     """Under "Read on", each with what it is about."""
-    listed = re.findall(r"^- \[\S+\]\((\S+?)\): \S", README.text.split("## Read on")[1], re.M)
+    listed = re.findall(r"^- \[[^]]+\]\((\S+?)\): \S", README.text.split("## Read on")[1], re.M)
     assert {page for page in PAGES if page.startswith("docs/")} <= set(listed)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shlex
+import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -15,8 +19,10 @@ from typing import Any
 import pytest
 from prefect import Flow
 from prefect.settings import PREFECT_API_URL
+from pydantic import SecretStr
 
 import prefect_ruddr
+from deployment.installation import running, waiting_for
 from prefect_ruddr import RuddrCredentials, flows, sandbox
 from prefect_ruddr.runs import approval
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
@@ -24,7 +30,7 @@ from prefect_ruddr.stages.plan import RISKY_PROBABILITY_CHANGE
 from runs.asking import Asked
 from runs.records import flow_runs_that_wait, patches
 
-from .pages import PAGES, ROOT, Page
+from .pages import ADDRESS, PAGES, ROOT, Page
 
 
 @pytest.fixture
@@ -146,7 +152,33 @@ def test_a_changed_api_is_found_out(sandbox: Sandbox, tmp_path: Path) -> None:
     assert "color" in ended.stdout
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/start.md"])
+def test_the_sandbox_of_a_page_takes_its_key(name: str, tmp_path: Path) -> None:
+    """Started by the command, but for the port, which may be taken here."""
+    (command,) = Page(name).commands("sandbox")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    words = [sys.executable, *shlex.split(command.replace("8410", port))[1:]]
+    credentials = RuddrCredentials(
+        api_key=SecretStr("your-api-key"), base_url=ADDRESS.replace("8410", port)
+    )
+    with running(*words, environment=dict(os.environ), log=tmp_path / "log"):
+        for _ in waiting_for("the sandbox"):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port))):
+                break
+        assert credentials.verify().name == "Acme Consulting"
+
+
 # What there is to be known without a server.
+
+
+def test_the_project_of_the_page_can_install_this_one() -> None:
+    """It names it, and the same Pythons."""
+    theirs = tomllib.loads(Page("docs/start.md").marked("file")["pyproject.toml"])["project"]
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert theirs["dependencies"] == [ours["name"]]
+    assert theirs["requires-python"] == ours["requires-python"]
+
 
 IN_THE_REFERENCE = re.findall(
     r"^::: (\S+)",
@@ -160,6 +192,19 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     public = [f"prefect_ruddr.{name}" for name in prefect_ruddr.__all__ if name[:2] != "__"]
     public += [f"prefect_ruddr.sandbox.{name}" for name in sandbox.__all__]
     assert sorted(IN_THE_REFERENCE) == sorted([*public, "prefect_ruddr.errors"])
+
+
+def test_the_site_has_the_pages_and_needs_no_network(tmp_path: Path) -> None:
+    """Built as `make docs` builds it: no warning, and nothing that a browser would fetch."""
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True)
+    built = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*.html")}
+    wanted = {name.removeprefix("docs/").replace(".md", ".html") for name in PAGES[1:]}
+    assert wanted | {"index.html", "reference/flows.html"} <= built.keys()
+    fetched = re.compile(r"<(?:script|img|link|iframe)\b[^>]*(?:src|href)=[\"']?(?:https?:)?//")
+    assert [name for name, path in built.items() if fetched.search(path.read_text("utf-8"))] == []
+    reference = built["reference/flows.html"].read_text("utf-8")
+    assert "Change many stages: see the difference" in reference
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "docs/performance.md"])

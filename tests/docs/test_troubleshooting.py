@@ -56,10 +56,10 @@ def rows() -> Iterator[Row]:
     for section in text.split("\n## ")[1:]:
         for line in section.splitlines():
             cells = [cell.strip() for cell in line.strip("|").split(" | ")]
-            if line.startswith("| ") and cells[0] != "message":
-                classes = cells[1] if len(cells) == 5 else ""
+            if line.startswith("| ") and not cells[0].startswith("message"):
+                messages, _, classes = cells[0].partition("<br>")
                 yield Row(
-                    tuple(re.findall(r"`([^`]+)`", cells[0])),
+                    tuple(re.findall(r"`([^`]+)`", messages)),
                     tuple(re.findall(r"`(\w+)`", classes)),
                     cells[-1],
                     section.splitlines()[0],
