@@ -91,7 +91,8 @@ check: $(READY) ## Check the contract, the generated client, lint, formatting an
 	@scripts/check-generated
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy generated_client/ruddr_client prefect_flows/prefect_ruddr tests examples benchmarks
+	@$(BIN)/mypy generated_client/ruddr_client prefect_flows/prefect_ruddr tests examples benchmarks \
+		scripts/docs_site.py
 
 .PHONY: format
 format: $(READY) ## Format the code and mend what lint can mend

@@ -214,6 +214,12 @@ def test_every_block_of_code_says_who_runs_it(name: str) -> None:
     assert [block.text for block in code if not block.mark] == []
 
 
+def test_every_flow_is_on_the_page_about_deployments() -> None:
+    """By the name that its entrypoint ends in."""
+    table = Page("docs/deployment.md").text.split("| flow | what it does |")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == flows.__all__
+
+
 ASKING = {
     name: value.parameters.properties
     for name, value in vars(flows).items()
