@@ -104,10 +104,14 @@ def test_async_flows_change_stages(sandbox: Sandbox, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "1 updated\n"
 
 
-# For Prefect's harness, which starts a server: the one of these tests.
+# In place of Prefect's harness, which starts a server: the one of these tests, and no heartbeats,
+# which take a second to stop at the end of a flow.
 SHARED = """
-import contextlib, prefect.testing.utilities
-prefect.testing.utilities.prefect_test_harness = lambda **_: contextlib.nullcontext()
+import prefect.testing.utilities
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+prefect.testing.utilities.prefect_test_harness = lambda **_: temporary_settings(quiet)
 """
 
 
