@@ -91,7 +91,8 @@ check: $(READY) ## Check the contract, the generated client, lint, formatting an
 	@scripts/check-generated
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy generated_client/ruddr_client prefect_flows/prefect_ruddr tests examples benchmarks
+	@$(BIN)/mypy generated_client/ruddr_client prefect_flows/prefect_ruddr tests examples benchmarks \
+		scripts/docs_site.py
 
 .PHONY: format
 format: $(READY) ## Format the code and mend what lint can mend
@@ -110,10 +111,14 @@ deploy: $(READY) ## Register the block type and the deployments with the Prefect
 	@echo "                    $(BIN)/python -c 'from prefect_ruddr import RuddrCredentials as R; R.from_env().save(\"default\")'"
 	@echo '  start a worker    $(BIN)/prefect worker start --pool ruddr'
 
+.PHONY: docs
+docs: $(READY) ## Build the site of the docs, with the reference, in site/
+	@$(BIN)/mkdocs build --strict
+
 .PHONY: bench
 bench: $(READY) ## Run the benchmarks (some 18 minutes)
 	@$(BIN)/python -m benchmarks
 
 .PHONY: clean
 clean: ## Remove the environment and all caches
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build .prefect-run
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist build site .prefect-run

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from docs.pages import Page
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -18,7 +20,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("project")
     for name in ("scripts", "generated_client"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "openapi.yaml", copy)
+    for name in ("openapi.yaml", "Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy2(ROOT / name, copy)
     (copy / ".venv").symlink_to(ROOT / ".venv")
     return copy
 
@@ -77,3 +80,24 @@ def test_a_contract_that_the_generator_warns_about_is_refused(project: Path) -> 
     finally:
         path.write_text(committed, encoding="utf-8")
     assert result.returncode != 0
+
+
+def test_the_page_on_a_changed_api_leads_to_a_client_that_fits(
+    project: Path, tmp_path: Path
+) -> None:
+    """Its commands, one after the other: the gate says no, `make generate`, the gate says yes."""
+    page = Page("docs/regenerate.md")
+    ours = tmp_path / "ours"
+    shutil.copytree(project, ours, symlinks=True)
+    path = ours / "openapi.yaml"
+    changed = path.read_text("utf-8").replace("summary: Change a stage", "summary: Alter it", 1)
+    path.write_text(changed, "utf-8")
+
+    def run(name: str) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "-c", page.marked("run")[name]]
+        return subprocess.run(command, cwd=ours, capture_output=True, text=True, check=False)
+
+    assert "generated_client differs from openapi.yaml" in run("gate").stderr
+    assert run("generate").returncode == 0
+    assert run("gate").stdout == "generated_client is what openapi.yaml gives\n"
+    assert "generated_client differs from openapi.yaml" in page.text

@@ -137,6 +137,15 @@ ROOMS = [
 """From what a person calls to what is pure; `CONTRIBUTING.md` walks through them."""
 
 
+def test_the_tour_walks_through_every_room() -> None:
+    """In this order; who adds one writes a line about it."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tour = text.split("```text\n")[1].split("```")[0]
+    lines = [re.split(r"/|  |$", line)[0] for line in tour.splitlines()]
+    named = [name for line in lines for name in line.split(", ")]
+    assert named == [*ROOMS[1:], "sandbox"]
+
+
 def room(module: str) -> str:
     """Return the room, or the module at the top, that a module of ours is in."""
     return module.split(".")[1]

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
+from docs.pages import PAGES, ROOT, Page
 from prefect_ruddr.sandbox import Sandbox
 
-ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
+README = Page("README.md")
 NEGOTIATION = "a5f1c8d3-7e42-4b86-90d0-e3b7c6f02a19"
 
 
@@ -28,35 +27,25 @@ def readme_sandbox() -> Any:
 
 @pytest.mark.usefixtures("prefect_api")
 def test_the_quick_start_does_what_it_says(readme_sandbox: Sandbox) -> None:
-    """Run one after the other, the README's examples store, apply, undo and update."""
-    examples = dict(EXAMPLE.findall(README))
+    """Run one after the other, the README's examples store, apply and undo."""
     names: dict[str, Any] = {}
 
     def run(example: str) -> dict[str, Any]:
-        code = examples[example].replace(
-            "http://127.0.0.1:8410/api/workspace", readme_sandbox.base_url
-        )
-        exec(compile(code, f"README.md, {example}", "exec"), names)  # noqa: S102  # our own text
+        README.run(example, names, readme_sandbox)
         return dict(readme_sandbox.stage(NEGOTIATION))
 
     assert run("store")["probability"] == 0.75
     assert run("apply")["probability"] == 0.625
     assert names["report"].summary() == "1 updated"
     assert run("undo")["probability"] == 0.75
-    closed = run("task")
-    assert (closed["isActive"], closed["description"]) == (False, None)
-
-
-def test_every_python_block_of_the_readme_is_executed() -> None:
-    """No example stands in the README that the test above leaves out."""
-    assert README.count("```python") == len(EXAMPLE.findall(README)) == 4
+    assert list(README.marked("example")) == ["store", "apply", "undo"]
 
 
 def test_every_make_target_that_the_readme_names_exists() -> None:
     """`make` alone lists every target, with a line of help, and the README's are among them."""
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^  make (\S+) +\S", listed, re.MULTILINE))
-    assert set(re.findall(r"`make (\S+?)`|\$ make (\S+)", README)) <= {
+    assert set(re.findall(r"`make (\S+?)`|\$ make (\S+)", README.text)) <= {
         pair for target in targets for pair in ((target, ""), ("", target))
     }
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -65,9 +54,23 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
 
 def test_every_page_that_the_readme_links_to_exists() -> None:
     """A reader follows no dead link into the repository."""
-    links = re.findall(r"\]\((?!https?://)([^)#]+)", README)
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", README.text)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    """Under "Read on", each with what it is about."""
+    listed = re.findall(r"^- \[[^]]+\]\((\S+?)\): \S", README.text.split("## Read on")[1], re.M)
+    assert {page for page in PAGES if page.startswith("docs/")} <= set(listed)
+
+
+def test_the_first_picture_comes_within_two_screens() -> None:
+    """What it is, what it promises, and what it looks like, before anything else."""
+    before, picture, _ = README.text.partition("![")
+    assert picture
+    assert len(before.splitlines()) < 50
+    assert "like `terraform plan` and `apply`, for your CRM's stages" in " ".join(before.split())
 
 
 def processes_with(text: str) -> list[str]:

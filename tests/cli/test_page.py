@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs.pages import Page
 from prefect_ruddr.cli import app
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 
-PAGE = (Path(__file__).parents[2] / "docs" / "command.md").read_text(encoding="utf-8")
-EXAMPLE = re.compile(r"<!-- run: (\d) -->\n```shell\n(.*?)```", re.DOTALL)
+PAGE = Page("docs/command.md")
+EXAMPLES = [block for block in PAGE.blocks if block.mark == "run"]
 COMMANDS = [name for name in app if name[0] != "-"]
 
 
@@ -36,10 +37,10 @@ def test_the_shell_examples_do_what_they_say(
 ) -> None:
     """One after the other, each ends with the code that stands above it."""
     said = {}
-    for expected, script in EXAMPLE.findall(PAGE):
-        code, said[script] = bash(script, tmp_path, with_prefect)
+    for block in EXAMPLES:
+        code, said[block.text] = bash(block.text, tmp_path, with_prefect)
         # What stands before a pipe may end with 2: it is what was asked for.
-        assert code == int(expected) or "| python" in script, said[script]
+        assert code == int(block.name) or "| python" in block.text, said[block.text]
     outputs = list(said.values())
     assert "0 would change" in outputs[1]
     assert "0.75 → 0.8" in outputs[2]
@@ -50,7 +51,7 @@ def test_the_shell_examples_do_what_they_say(
 
 def test_every_shell_example_is_executed() -> None:
     """All but the one that starts a sandbox, which the tests do themselves."""
-    assert PAGE.count("```shell") == len(EXAMPLE.findall(PAGE)) + 1
+    assert PAGE.text.count("```shell") == len(EXAMPLES) + 1
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_the_job_comments_the_plan(
     environment: dict[str, str], tmp_path: Path, probability: str, passes: bool, text: str
 ) -> None:
     """Its step runs as it stands: it fails for an error alone, and the comment says why."""
-    [source] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    [source] = [block.text for block in PAGE.blocks if block.language == "yaml"]
     steps = yaml.safe_load(source)["jobs"]["plan"]["steps"]
     [step] = [step for step in steps if step.get("name") == "Plan"]
     (tmp_path / "stages.yaml").write_text(
@@ -81,8 +82,8 @@ def test_the_job_comments_the_plan(
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_documented(name: str) -> None:
     """Who adds one writes it down."""
-    assert f"`prefect-ruddr {name}" in PAGE
-    described = PAGE.split("## Options")[1].split("\n## ")[0]
+    assert f"`prefect-ruddr {name}" in PAGE.text
+    described = PAGE.text.split("## Options")[1].split("\n## ")[0]
     options = {
         option
         for argument in app[name].assemble_argument_collection()
@@ -100,5 +101,5 @@ def test_the_page_names_no_option_that_is_not_there() -> None:
         for argument in app[name].assemble_argument_collection()
         for option in argument.names
     }
-    described = PAGE.split("## Options")[1].split("\n## ")[0]
+    described = PAGE.text.split("## Options")[1].split("\n## ")[0]
     assert set(re.findall(r"`(--[a-z-]+)", described)) <= there | {"--help"}

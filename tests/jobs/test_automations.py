@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
 from pydantic import TypeAdapter
 
+from docs.pages import Page
 from prefect_ruddr import (
     RuddrCredentials,
     apply_stage_plan,
@@ -27,8 +28,7 @@ from prefect_ruddr import (
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 from runs.records import eventually, run
 
-PAGE = (Path(__file__).parents[2] / "docs" / "automations.md").read_text(encoding="utf-8")
-AUTOMATIONS = dict(re.findall(r"<!-- automation: (\w+) -->\n```yaml\n(.*?)```", PAGE, re.DOTALL))
+AUTOMATIONS = Page("docs/automations.md").marked("automation")
 WANTED = {"id": EXAMPLE_STAGE_ID, "probability": 0.9}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
+from docs.blocks import stored
+from docs.pages import Page
 from prefect_ruddr import (
     HistoryRefused,
     Recalibration,
@@ -226,18 +227,23 @@ def test_every_parameter_is_explained_in_the_form() -> None:
     assert [name for name, text in texts.items() if "`" in text or "=" in text] == []
 
 
-def test_the_first_example_of_the_page_runs(
+def test_the_examples_of_the_page_run(
+    sandbox: Sandbox,
     ruddr_credentials: RuddrCredentials,
     rows: Rows,
+    *,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """As it stands: from a stored block and a file, it prints what is proposed and why."""
-    page = (Path(__file__).parents[2] / "docs" / "recalibration.md").read_text(encoding="utf-8")
-    [example] = re.findall(r"<!-- example: dry run -->\n```python\n(.*?)```", page, re.DOTALL)
-    ruddr_credentials.save("forecast", overwrite=True)
+    """From a file the first prints what is proposed and why; from a query the second writes it."""
+    page = Page("docs/recalibration.md")
+    assert list(page.marked("example")) == ["dry run", "query"]
     as_csv(rows, tmp_path)
     monkeypatch.chdir(tmp_path)
-    exec(compile(example, "recalibration.md", "exec"), {})  # noqa: S102  # our own text
-    assert "Proposal 0.5 0.3198 0.50 lies outside" in capsys.readouterr().out
+    with stored(ruddr_credentials, "forecast", tmp_path / "warehouse.db"):
+        page.run("dry run", {})
+        assert "Proposal 0.5 0.3198 0.50 lies outside" in capsys.readouterr().out
+        assert patches(sandbox) == []
+        page.run("query", {})
+    assert f"{len(patches(sandbox))} updated" in capsys.readouterr().out

@@ -7,17 +7,17 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from docs.pages import Page
 from prefect_ruddr.recalibration.options import RecalibrationOptions
 from prefect_ruddr.recalibration.result import Decision
 from recalibration.histories import NOW, STAGES, Row, entry, judged, with_pair
 
-PAGE = (Path(__file__).parents[2] / "docs" / "recalibration.md").read_text(encoding="utf-8")
-SQL = dict(re.findall(r"<!-- sql: ([\w ]+) -->\n```sql\n(.*?)```", PAGE, re.DOTALL))
+PAGE = Page("docs/recalibration.md")
+SQL = PAGE.marked("sql")
 QUALIFICATION, DISCOVERY, _, WON, LOST = STAGES
 NAMES = {str(one.id): one.name for one in STAGES}
 
@@ -98,7 +98,7 @@ def test_the_sql_of_the_page_gives_the_history(shape: str, warehouse: sqlite3.Co
 
 def test_the_page_names_every_decision_and_every_default() -> None:
     """As the code has them."""
-    cells = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", PAGE, re.MULTILINE)
+    cells = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", PAGE.text, re.MULTILINE)
     assert [name for name, _ in cells if name in get_args(Decision)] == list(get_args(Decision))
     options = RecalibrationOptions()
     defaults = {name: cell for name, cell in cells if re.fullmatch(r"[\d.]+", cell)}

@@ -9,19 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect_sqlalchemy import (  # type: ignore[import-untyped]
-    ConnectionComponents,
-    SqlAlchemyConnector,
-    SyncDriver,
-)
 
+from docs.blocks import stored
+from docs.pages import Page
 from prefect_ruddr import RuddrCredentials
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 from prefect_ruddr.sources.tables import COLUMNS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
-EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```python\n(.*?)```", re.DOTALL)
-FILE = re.compile(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+PAGE = Page("docs/sources.md")
 
 
 @pytest.fixture
@@ -32,22 +27,16 @@ def _blocks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
     """The blocks, the file and the database that the page speaks of."""
-    ruddr_credentials.save("forecast", overwrite=True)
     path = tmp_path / "warehouse.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE forecast (stage_id TEXT, win_rate NUMERIC)")
     connection.execute("INSERT INTO forecast VALUES (?, 0.625)", [EXAMPLE_STAGE_ID])
     connection.commit()
     connection.close()
-    SqlAlchemyConnector(
-        connection_info=ConnectionComponents(driver=SyncDriver.SQLITE_PYSQLITE, database=str(path))
-    ).save("warehouse", overwrite=True)
-    for name, content in FILE.findall(PAGE):
-        (tmp_path / name).write_text(content, encoding="utf-8")
+    PAGE.write_files(tmp_path)
     monkeypatch.chdir(tmp_path)
-    yield
-    RuddrCredentials.delete("forecast")
-    SqlAlchemyConnector.delete("warehouse")
+    with stored(ruddr_credentials, "forecast", path):
+        yield
 
 
 @pytest.mark.usefixtures("_blocks")
@@ -55,11 +44,10 @@ def test_the_examples_do_what_they_say(
     sandbox: Sandbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each prints a summary, and the stages are as it says."""
-    examples = dict(EXAMPLE.findall(PAGE))
     said: dict[str, str] = {}
     held: dict[str, Any] = {}
-    for name, code in examples.items():
-        exec(compile(code, f"docs/sources.md, {name}", "exec"), {})  # noqa: S102 - our own text
+    for name in PAGE.marked("example"):
+        PAGE.run(name, {})
         said[name] = capsys.readouterr().out.strip().splitlines()[-1]
         held[name] = {stage["name"]: stage["probability"] for stage in sandbox.stages}
     assert said == {
@@ -75,12 +63,7 @@ def test_the_examples_do_what_they_say(
     assert held["frame"]["Discovery"] == 0.35
 
 
-def test_every_python_block_is_executed() -> None:
-    """None is left out by a missing mark."""
-    assert PAGE.count("```python") == len(EXAMPLE.findall(PAGE))
-
-
 def test_every_column_is_named() -> None:
     """Who adds one writes it down."""
-    section = PAGE.split("## Columns")[1].split("## Cells")[0]
+    section = PAGE.text.split("## Columns")[1].split("## Cells")[0]
     assert set(COLUMNS) <= set(re.findall(r"`(\w+)`", section))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +20,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
 from deployment.installation import PATIENCE, running, waiting_for
+from docs.pages import Page
 from prefect_ruddr import RuddrCredentials, apply_stage_updates
-from prefect_ruddr.sandbox import Sandbox
+from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 from runs.records import child_runs
 from runs.updates import updates_of
 from starting.records import require_applied_and_undone
@@ -58,26 +60,49 @@ def serve(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Any]:
 def served(
     program: str, function: str, deployment: str, sandbox: Sandbox, log: Path
 ) -> Iterator[None]:
-    environment = os.environ | {
-        "PREFECT_API_URL": PREFECT_API_URL.value(),
+    command = (sys.executable, str(HERE / program), function)
+    with running(*command, environment=environment_of(sandbox), log=log):
+        wait_until_served(deployment)
+        yield
+
+
+def environment_of(sandbox: Sandbox) -> dict[str, str]:
+    """Return what a program that serves, or asks for a run, finds in its environment."""
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PREFECT_API_URL": str(PREFECT_API_URL.value()),
         "PREFECT_RUNNER_POLL_FREQUENCY": "1",
         "RUDDR_API_KEY": sandbox.api_key,
         "RUDDR_BASE_URL": sandbox.base_url,
     }
-    command = (sys.executable, str(HERE / program), function)
-    with (
-        running(*command, environment=environment, log=log),
-        get_client(sync_client=True) as client,
-    ):
+
+
+def wait_until_served(deployment: str) -> None:
+    """Wait until Prefect knows the deployment."""
+    with get_client(sync_client=True) as client:
         for _ in waiting_for(deployment):
             with suppress(ObjectNotFound):
                 client.read_deployment_by_name(deployment)
-                break
-        yield
+                return
+
+
+def test_the_script_of_the_page_is_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its two commands, as they stand: one serves, and one asks for a run."""
+    page = Page("docs/serve.md")
+    page.write_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with Sandbox(api_key="your-api-key", rate=None) as sandbox:
+        environment = environment_of(sandbox)
+        serving = ("bash", "-c", "\n".join(page.commands("serve")))
+        with running(*serving, environment=environment, log=tmp_path / "serve.log"):
+            wait_until_served("recalibrate/served")
+            for command in page.commands("run"):
+                subprocess.run(["bash", "-c", command], env=environment, check=True)
+        assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.8
 
 
 USERS = [
-    pytest.param("users_flows.py", "recalibrate", id="a module"),
+    pytest.param("users_flows.py", "recalibrate", id="a module", marks=pytest.mark.long),
     pytest.param(
         "users_annotated_flows.py",
         "recalibrate_annotated",

@@ -25,7 +25,7 @@ class Sandbox:
     It listens while it is entered as a context, in a thread of its own, and validates with
     the same contract that the client is generated from.
 
-    Example:
+    Examples:
         ```python
         with Sandbox(api_key="sandbox-key", rate=None) as sandbox:
             response = httpx.get(
@@ -38,9 +38,9 @@ class Sandbox:
         api_key: The key that is accepted.
         stages: How many stages the workspace starts with, at least 1; None for 18 in three
             pipelines.
-        rate: Requests a second that the workspace may send in the long run; None for no
-            limit.
-        burst: Requests it may send at once after a pause.
+        rate: Requests a second that the workspace may send in the long run, as many as Ruddr
+            documents: 20; None for no limit.
+        burst: Requests it may send at once after a pause, as many as Ruddr documents: 60.
         seed: Decides the ids and times of the workspace it starts with.
         state: A JSON file that holds the workspace. It is read if it exists, and then
             `stages` and `seed` do not matter; every change is in it before it is answered.
