@@ -23,9 +23,9 @@ from prefect_ruddr import (
 )
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
 from prefect_ruddr.records.plan_table import PLAN_KEY
-from prefect_ruddr.records.summary import SUMMARY_KEY
 from prefect_ruddr.sandbox import EXAMPLE_PIPELINE_ID, Sandbox
 from prefect_ruddr.sources.export import export_stages
+from prefect_ruddr.stages.outcome import SUMMARY_KEY
 from runs.records import markdown, methods, patches, run, table
 
 from .files import A

@@ -16,6 +16,7 @@ from rich.console import Console
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.records.events import emit_run
 from prefect_ruddr.records.outcome_table import publish_outcomes
+from prefect_ruddr.records.plan_table import PLAN_KEY
 from prefect_ruddr.records.summary import publish_summary
 from prefect_ruddr.records.undoing import how_to_undo
 from prefect_ruddr.runs.recording import few_retries, note_missing
@@ -49,8 +50,8 @@ def show_plan(plan: StagePlan, artifact: UUID) -> None:
     """
     logger = get_run_logger()
     shown = plan.diff(MOST_LOGGED)
-    page = url_for("artifact", artifact)
-    whole = f"\n  All of it: {page}" if page else ""
+    page = url_for("artifact", artifact) or f"artifact {PLAN_KEY}"
+    whole = f"\n  All of it: {page}"
     console = Console(stderr=True)
     if not console.is_terminal:
         logger.info("%s%s", shown.plain, whole)
