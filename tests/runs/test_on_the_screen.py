@@ -24,8 +24,8 @@ apply_stage_updates(RuddrCredentials.from_env(), [{"id": i, "probability": 0.123
 """
 
 LINES_OF_ITS_OWN = 13
-"""What a run that fails prints beside its plan and its steps: four or five lines of its log, Python's
-traceback of the caller, and the reason."""
+"""What a run that fails prints beside its plan and its steps: four or five lines of its log,
+Python's traceback of the caller, and the reason."""
 
 LINES_OF_A_STEP = 3
 """What Prefect prints of a task run that ends as failed."""

@@ -11,7 +11,7 @@ from uuid import UUID
 from prefect_ruddr.api.reading import LiveStages
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.runs.applying import require_workspace
-from prefect_ruddr.runs.intake import Row, intake
+from prefect_ruddr.runs.intake import Intake, Row, intake
 from prefect_ruddr.runs.steps import read_stages
 from prefect_ruddr.sources.rows import OnInvalid
 from prefect_ruddr.stages.order import WriteOrder, swap_errors, write_order
@@ -86,11 +86,15 @@ class FromRows:
         """Return what each row comes to where nothing becomes of its stage, in order."""
         return (row.outcome for row in self._judged.rows)
 
+    @property
+    def judged(self) -> Intake:
+        """What is known of the rows so far."""
+        return self._judged
+
     def prepare(self, ruddr_credentials: RuddrCredentials, ledger: Ledger) -> Prepared:
         """Read what is live, record what needs no write, and return what does."""
-        pipelines = ruddr_credentials.pipeline_names
-        self._judged = judged = intake(self._rows, pipelines)
-        self._refuse_other_fields()
+        self._judged = judged = intake(self._rows, ruddr_credentials.pipeline_names)
+        judged.refuse_other_fields(self._rules.only_fields)
         if not judged.by_name:
             self._stop_at_errors()
         wanted = None if judged.by_name else judged.stage_ids
@@ -100,7 +104,7 @@ class FromRows:
         if not self._rules.swap_names:
             judged.refuse_swaps(live.stages)
             self._stop_at_errors()
-        plan = plan_stage_updates(judged.updates, live.stages, None, pipelines)
+        plan = plan_stage_updates(judged.updates, live.stages, None, judged.pipelines)
         order = write_order(plan.changes, live.stages)
         ledger.settle(StageOutcome.unchanged(live.stages[each]) for each in plan.unchanged)
         if plan.changes:
@@ -116,16 +120,6 @@ class FromRows:
                 f"nothing was {done}, as {len(errors)} of {len(self._judged.rows)} updates were"
                 ' rejected: correct them, or choose on_invalid="skip"'
             )
-
-    def _refuse_other_fields(self) -> None:
-        allowed = self._rules.only_fields
-        if allowed is not None:
-            for row in self._judged.rows:
-                for name in row.wanted.said:
-                    if name not in allowed:
-                        row.errors.append(
-                            f"{name}: this run may set only {', '.join(allowed)} (only_fields)"
-                        )
 
 
 class FromChanges:
