@@ -246,6 +246,13 @@ def test_type_checkers_see_the_public_names() -> None:
     assert names == set(prefect_ruddr.__all__) - {"__version__"}
 
 
+def test_the_types_of_every_public_name_are_held() -> None:
+    """A change of a signature shows where types are checked: `tests/typing/api.py` uses it."""
+    used = ast.parse((ROOT / "tests" / "typing" / "api.py").read_text(encoding="utf-8"))
+    names = {node.id for node in ast.walk(used) if isinstance(node, ast.Name)}
+    assert set(prefect_ruddr.__all__) - names == set()
+
+
 PUBLIC = [(name, getattr(prefect_ruddr, name)) for name in prefect_ruddr.__all__]
 TASKS_AND_FLOWS = {name: value.fn for name, value in PUBLIC if isinstance(value, Task | Flow)}
 CALLS: list[tuple[str, Any]] = [
