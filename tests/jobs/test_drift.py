@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from prefect_ruddr import (
     apply_stage_updates,
     check_stage_drift,
     export_opportunity_stages_flow,
+    undo_stage_updates,
 )
 from prefect_ruddr.records.drift_table import DRIFT_KEY
 from prefect_ruddr.records.events import DRIFT_EVENT, PLAN_EVENT, RUN_EVENT
@@ -26,6 +28,7 @@ from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 from runs.records import artifacts, events, eventually, patches, run, table
 
 WANTED = {"id": EXAMPLE_STAGE_ID, "probability": 0.6}
+MORE = {"id": EXAMPLE_STAGE_ID, "probability": 0.7, "name": "Haggling"}
 
 
 @pytest.fixture
@@ -204,3 +207,12 @@ def test_every_run_tells_its_plan_and_its_end_by_events_with_counts(
     assert (over["payload"]["updated"], over["payload"]["conflict"]) == (1, 0)
     assert (over["resource"]["ruddr.updated"], over["resource"]["ruddr.conflict"]) == ("1", "0")
     assert over["resource"]["ruddr.workspace.id"] == sandbox.workspace["id"]
+    others = [
+        (run(apply_stage_updates, ruddr_credentials, [WANTED]), "false", (0, 0, 1)),
+        (run(apply_stage_updates, ruddr_credentials, [MORE], dry_run=True), "true", (1, 2, 0)),
+        (run(undo_stage_updates, ruddr_credentials, ended.flow_run_id), "false", (1, 1, 0)),
+    ]
+    for other, dry_run, counts in others:
+        [plan] = eventually(partial(events, other.flow_run_id, PLAN_EVENT), bool)
+        assert plan["resource"]["ruddr.dry_run"] == dry_run
+        assert tuple(plan["payload"][each] for each in ("stages", "fields", "unchanged")) == counts

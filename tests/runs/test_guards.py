@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prefect import Flow
 from pydantic import SecretStr
 
-from prefect_ruddr import PlanNotFound, RuddrCredentials, apply_stage_plan, apply_stage_updates
+from prefect_ruddr import (
+    PlanNotFound,
+    RuddrCredentials,
+    apply_stage_file,
+    apply_stage_plan,
+    apply_stage_updates,
+    recalibrate_stage_probabilities,
+    undo_stage_updates,
+)
 from prefect_ruddr.records.plan_table import PLAN_KEY
 from prefect_ruddr.sandbox import Sandbox
 
@@ -45,6 +55,30 @@ def test_where_approvals_are_on_a_person_is_asked_about_too_many(
     assert "4 stages would change, and most_changes is 3" in asked.form
     ended = asked.answer(approve=True, digest=asked.digest)
     assert ended.outcomes == ["updated"] * 4
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        apply_stage_updates,
+        apply_stage_file,
+        apply_stage_plan,
+        undo_stage_updates,
+        recalibrate_stage_probabilities,
+    ],
+    ids=lambda flow: flow.name,
+)
+def test_the_form_has_what_guards_a_run_right_after_the_input(flow: Flow[..., Any]) -> None:
+    """The key, the input, and then whether to write at all and whom to ask."""
+    shown = [
+        name
+        for name, field in sorted(
+            flow.parameters.properties.items(), key=lambda each: each[1]["position"]
+        )
+    ]
+    guards = ["dry_run", "approval"] if "dry_run" in shown else ["approval"]
+    assert shown[0] == "ruddr_credentials"
+    assert shown[2 : 2 + len(guards)] == guards
 
 
 def test_other_fields_than_the_allowed_are_refused(
