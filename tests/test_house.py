@@ -253,6 +253,18 @@ def test_the_types_of_every_public_name_are_held() -> None:
     assert set(prefect_ruddr.__all__) - names == set()
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_an_example_uses_what_is_public_and_nothing_else(path: Path) -> None:
+    """Who copies it relies on nothing that may move."""
+    names = imported(ast.parse(path.read_text(encoding="utf-8")), inside_functions=True)
+    public = {
+        f"{package.__name__}.{name}"
+        for package in (prefect_ruddr, prefect_ruddr.sandbox)
+        for name in package.__all__
+    }
+    assert {name for name in names if name.startswith("prefect_ruddr")} <= public
+
+
 PUBLIC = [(name, getattr(prefect_ruddr, name)) for name in prefect_ruddr.__all__]
 TASKS_AND_FLOWS = {name: value.fn for name, value in PUBLIC if isinstance(value, Task | Flow)}
 CALLS: list[tuple[str, Any]] = [

@@ -8,11 +8,13 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from prefect_ruddr import RuddrCredentials
 from prefect_ruddr.sandbox import EXAMPLE_PIPELINE_ID, EXAMPLE_STAGE_ID, Sandbox
+from runs.records import eventually, logs
 
 from .conftest import Command
 
@@ -57,6 +59,7 @@ def test_a_plan_with_changes_ends_with_2(command: Command, edited: str, sandbox:
     ended = command("plan", edited)
     assert (ended.returncode, ended.stderr) == (2, "")
     assert re.search(r"1 would change, 0 unchanged", ended.stdout)
+    assert "Negotiation (pipeline b9c85ac3)  would change" in ended.stdout  # there is another one
     assert "probability  0.75 → 0.8" in ended.stdout
     assert {request.method for request in sandbox.requests} == {"GET"}
 
@@ -365,6 +368,9 @@ def test_a_run_is_applied_and_undone(
     assert applied.stdout.startswith("1 updated")
     assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.8
     [run] = re.findall(r"^Flow run (\S+)$", applied.stdout, re.MULTILINE)
+    # Quiet here, and whole in Prefect.
+    recorded = eventually(lambda: [line["message"] for line in logs(UUID(run))], bool)
+    assert "1 updated" in recorded
     undone = command("undo", run)
     assert (undone.returncode, undone.stderr) == (0, "")
     assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.75

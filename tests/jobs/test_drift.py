@@ -22,9 +22,9 @@ from prefect_ruddr import (
     export_opportunity_stages_flow,
     undo_stage_updates,
 )
-from prefect_ruddr.records.drift_table import DRIFT_KEY
 from prefect_ruddr.records.events import DRIFT_EVENT, PLAN_EVENT, RUN_EVENT
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
+from prefect_ruddr.stages.drift import DRIFT_KEY
 from runs.records import artifacts, events, eventually, patches, run, table
 
 WANTED = {"id": EXAMPLE_STAGE_ID, "probability": 0.6}
@@ -100,6 +100,7 @@ def test_what_a_run_wanted_is_compared(
         check_stage_drift, ruddr_credentials, flow_run_id=wanted.flow_run_id
     ).result
     [change] = drift.plan.changes
+    assert change.label == "Negotiation (pipeline b9c85ac3)"  # there is another one
     assert (change.before, change.after) == ({"probability": 0.5}, {"probability": 0.6})
 
 
@@ -173,7 +174,10 @@ def test_a_stage_that_was_deleted_is_drift(
     assert event["resource"]["ruddr.missing"] == "1"
     of_run = run(check_stage_drift, ruddr_credentials, flow_run_id=wanted.flow_run_id)
     assert table(of_run.flow_run_id, DRIFT_KEY) == [{"stage": "Negotiation"} | deleted]
+    for stage in sandbox.stages[:3]:
+        sandbox.delete(stage["id"])
     failed = run(check_stage_drift, ruddr_credentials, file, fail_on_drift=True)
+    assert str(failed.result).endswith(" and 1 more (see artifact ruddr-stage-drift)")
     assert isinstance(failed.result, DriftFound)
 
 

@@ -93,11 +93,13 @@ def check_stage_drift(
             for change in wanted.plan.changes
         ]
     preparation = FromRows(rows, Rules(on_invalid="skip", swap_names=True))
-    plan = preparation.prepare(ruddr_credentials, Ledger()).plan
+    prepared = preparation.prepare(ruddr_credentials, Ledger())
+    if prepared.plan.changes:
+        prepared = prepared.told_apart(ruddr_credentials)
     judged = preparation.judged
     if errors := judged.told_errors(but_missing=True):
         raise InvalidStageUpdates(errors)
-    drift = StageDrift(source=source, plan=plan, missing=_named(judged.missing, names))
+    drift = StageDrift(source=source, plan=prepared.plan, missing=_named(judged.missing, names))
     logger = get_run_logger()
     logger.log(logging.WARNING if drift.found else logging.INFO, "%s", drift.in_one_line())
     if drift.found:

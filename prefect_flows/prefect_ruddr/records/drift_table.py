@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from prefect_ruddr.records.artifacts import publish_table
-from prefect_ruddr.stages.drift import StageDrift
+from prefect_ruddr.stages.drift import DRIFT_KEY, StageDrift
 from prefect_ruddr.texts import markdown
-
-DRIFT_KEY = "ruddr-stage-drift"
 
 
 def publish_drift(drift: StageDrift) -> None:

@@ -13,6 +13,9 @@ from prefect_ruddr.stages.diff import Entry, Shown, change_text, diff
 from prefect_ruddr.stages.plan import StagePlan
 from prefect_ruddr.texts import count, listed
 
+DRIFT_KEY = "ruddr-stage-drift"
+"""The artifact of a flow run that has all that differs."""
+
 MOST_NAMED = 3
 """How many stages a line names."""
 
@@ -76,9 +79,10 @@ class StageDrift(Shown, BaseModel):
             *(f"{each.label} ({each.what})" for each in self.missing),
             *(f"{each.label} ({change_text(each.steps)})" for each in self.plan.changes),
         ]
+        more = f" (see artifact {DRIFT_KEY})" if differing > MOST_NAMED else ""
         return (
             f"drift: {differing} of {count(of_all, 'stage')} not as in {self.source}, from what is"
-            f" live to what was wanted: {listed(first, MOST_NAMED)}"
+            f" live to what was wanted: {listed(first, MOST_NAMED)}{more}"
         )
 
     def diff(self, most: int | None = None) -> Text:
