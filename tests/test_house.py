@@ -255,6 +255,25 @@ def test_type_checkers_see_the_public_names() -> None:
     assert names == set(prefect_ruddr.__all__) - {"__version__"}
 
 
+def test_the_types_of_every_public_name_are_held() -> None:
+    """A change of a signature shows where types are checked: `tests/typing/api.py` uses it."""
+    used = ast.parse((ROOT / "tests" / "typing" / "api.py").read_text(encoding="utf-8"))
+    names = {node.id for node in ast.walk(used) if isinstance(node, ast.Name)}
+    assert set(prefect_ruddr.__all__) - names == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_an_example_uses_what_is_public_and_nothing_else(path: Path) -> None:
+    """Who copies it relies on nothing that may move."""
+    names = imported(ast.parse(path.read_text(encoding="utf-8")), inside_functions=True)
+    public = {
+        f"{package.__name__}.{name}"
+        for package in (prefect_ruddr, prefect_ruddr.sandbox)
+        for name in package.__all__
+    }
+    assert {name for name in names if name.startswith("prefect_ruddr")} <= public
+
+
 PUBLIC = [(name, getattr(prefect_ruddr, name)) for name in prefect_ruddr.__all__]
 TASKS_AND_FLOWS = {name: value.fn for name, value in PUBLIC if isinstance(value, Task | Flow)}
 CALLS: list[tuple[str, Any]] = [

@@ -74,6 +74,10 @@ SAME_UPDATE: list[Any] = [
     pytest.param(UPDATE, id="StageUpdate"),
     pytest.param({"id": ID, "probability": 0.8, "description": None}, id="mapping"),
     pytest.param({"id": str(ID), "probability": 0.8, "description": ""}, id="row of texts"),
+    pytest.param(
+        {**UPDATE.model_dump(mode="json"), "created_at": "2025-02-10T09:15:42.891Z"},
+        id="of a stage that was read",
+    ),
 ]
 
 

@@ -49,7 +49,7 @@ from .recalibration.table import backtest_sentences
 from .sources.export import export_stages, export_updates
 from .sources.rows import SourceRow
 from .sources.tables import stage_rows
-from .stages.drift import DriftFound, StageDrift
+from .stages.drift import DriftFound, MissingStage, StageDrift
 from .stages.outcome import Outcome, RunNotRecorded, StageOutcome, StageReport, StageUpdatesFailed
 from .stages.plan import FieldChange, StageChange, StagePlan, plan_stage_updates
 from .stages.stage import Stage, StageStatus, Workspace
@@ -84,6 +84,7 @@ __all__ = [
     "InvalidCredentials",
     "InvalidStageUpdates",
     "MethodNotAllowed",
+    "MissingStage",
     "NoAnswer",
     "Outcome",
     "PlanNotFound",

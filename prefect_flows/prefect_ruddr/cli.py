@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from uuid import UUID
 
 from cyclopts import App, CycloptsError, Parameter
@@ -23,22 +23,25 @@ from prefect_ruddr.api.connection import SHORTEST_SECRET
 from prefect_ruddr.command_options import (
     AS_NAMED,
     ENVIRONMENT,
-    Approval,
+    WITHOUT_ASKING,
     File,
     InvalidInput,
+    MostChanges,
+    OnlyFields,
     Output,
     Reading,
     SwapNames,
     Where,
+    Writing,
 )
 from prefect_ruddr.errors import InvalidStageUpdates, RuddrError
-from prefect_ruddr.preview import Preview, drift_diff, preview, preview_json
+from prefect_ruddr.preview import Preview, preview, preview_json
 from prefect_ruddr.sources.export import export_stages, exported_stages
 from prefect_ruddr.sources.files import read_source
 from prefect_ruddr.sources.opening import SourceFormat, file_name
 from prefect_ruddr.sources.rows import OnInvalid
-from prefect_ruddr.stages.pipelines import PipelineNames
-from prefect_ruddr.stages.stage import FieldName, parse_stage_id
+from prefect_ruddr.stages.drift import StageDrift
+from prefect_ruddr.stages.stage import parse_stage_id
 from prefect_ruddr.texts import count, one_line
 
 if TYPE_CHECKING:
@@ -95,6 +98,8 @@ def plan(
     *,
     output: Annotated[Output, Parameter(help="What is printed.")] = "text",
     swap_names: SwapNames = False,
+    most_changes: MostChanges = None,
+    only_fields: OnlyFields = (),
     where: Where = ENVIRONMENT,
     reading: Reading = AS_NAMED,
 ) -> int:
@@ -102,8 +107,15 @@ def plan(
 
     Exit codes: 0 nothing to change, 2 changes, 1 an error.
     """
-    found, pipelines = _compared(file, where, reading, swap_names=swap_names)
-    return _shown(found, found.plan.diff(), output, pipelines)
+    found = _compared(
+        file,
+        where,
+        reading,
+        swap_names=swap_names,
+        most_changes=most_changes,
+        only_fields=only_fields or None,
+    )
+    return _shown(found, found.plan.diff(), output)
 
 
 @app.command
@@ -119,8 +131,9 @@ def drift(
 
     Exit codes: 0 no drift, 2 drift, 1 an error.
     """
-    found, pipelines = _compared(file, where, reading, swap_names=True)
-    return _shown(found, drift_diff(found, file_name(file)), output, pipelines)
+    found = _compared(file, where, reading, swap_names=True, may_be_missing=True)
+    differing = StageDrift(source=file_name(file), plan=found.plan, missing=found.missing)
+    return _shown(found, differing.diff(), output)
 
 
 @app.command
@@ -128,38 +141,25 @@ def apply(
     file: File,
     /,
     *,
-    dry_run: Annotated[bool, Parameter(help="Record the plan, and stop.", negative=())] = False,
-    approval: Annotated[Approval, Parameter(help="When a person is asked first.")] = "never",
     on_invalid: Annotated[OnInvalid, Parameter(help="What to do when a row is wrong.")] = "stop",
-    most_changes: Annotated[
-        int | None, Parameter(help="How many stages may change before a person is asked.")
-    ] = None,
-    only_fields: Annotated[
-        tuple[FieldName, ...],
-        Parameter(help="The fields that may be set; once for each.", negative=()),
-    ] = (),
-    swap_names: SwapNames = False,
-    allow_overlap: Annotated[
-        bool, Parameter(help="Write while another run writes.", negative=())
-    ] = False,
+    most_changes: MostChanges = None,
+    only_fields: OnlyFields = (),
+    writing: Writing = WITHOUT_ASKING,
     where: Where = ENVIRONMENT,
     reading: Reading = AS_NAMED,
 ) -> int:
     """Apply a file: a run of the flow apply-stage-file, recorded by Prefect."""
-    _quiet_prefect(approval)
+    _quiet_prefect(writing)
     from prefect_ruddr.flows import apply_stage_file  # noqa: PLC0415
 
     return _run(
         lambda: apply_stage_file(
             where.credentials(),
             file,
-            dry_run=dry_run,
-            approval=approval,
             on_invalid=on_invalid,
             most_changes=most_changes,
             only_fields=only_fields or None,
-            swap_names=swap_names,
-            allow_overlap=allow_overlap,
+            **vars(writing),
             **vars(reading),
         )
     )
@@ -170,28 +170,14 @@ def undo(
     flow_run_id: Annotated[UUID, Parameter(help="The id of the flow run to undo.")],
     /,
     *,
-    dry_run: Annotated[bool, Parameter(help="Record the plan, and stop.", negative=())] = False,
-    approval: Annotated[Approval, Parameter(help="When a person is asked first.")] = "never",
-    swap_names: SwapNames = False,
-    allow_overlap: Annotated[
-        bool, Parameter(help="Write while another run writes.", negative=())
-    ] = False,
+    writing: Writing = WITHOUT_ASKING,
     where: Where = ENVIRONMENT,
 ) -> int:
     """Undo a run: a run of the flow undo-stage-updates, recorded by Prefect."""
-    _quiet_prefect(approval)
+    _quiet_prefect(writing)
     from prefect_ruddr.flows import undo_stage_updates  # noqa: PLC0415
 
-    return _run(
-        lambda: undo_stage_updates(
-            where.credentials(),
-            flow_run_id,
-            dry_run=dry_run,
-            approval=approval,
-            swap_names=swap_names,
-            allow_overlap=allow_overlap,
-        )
-    )
+    return _run(lambda: undo_stage_updates(where.credentials(), flow_run_id, **vars(writing)))
 
 
 @app.command
@@ -264,22 +250,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code or 0)
 
 
-def _compared(
-    file: str, where: Where, reading: Reading, *, swap_names: bool
-) -> tuple[Preview, PipelineNames]:
+def _compared(file: str, where: Where, reading: Reading, **rules: Any) -> Preview:
     api, pipelines = where.opened()
     rows = read_source(file, pipelines=pipelines.ids, on_invalid="skip", **vars(reading))
-    return preview(rows, api, pipelines, swap_names=swap_names), pipelines
+    return preview(rows, api, pipelines, **rules)
 
 
-def _shown(found: Preview, text: Text, output: Output, pipelines: PipelineNames) -> int:
+def _shown(found: Preview, text: Text, output: Output) -> int:
     if output == "json":
-        print(json.dumps(preview_json(found, pipelines), ensure_ascii=False, indent=2))
+        print(json.dumps(preview_json(found), ensure_ascii=False, indent=2))
     elif not found.errors:
         _print(text)
-    if found.errors:
-        return _fail(*found.errors)
-    return DIFFERS if found.plan.changes else AGREES
+    if found.errors or found.refusal:
+        return _fail(*found.errors, *filter(None, [found.refusal]))
+    return DIFFERS if found.plan.changes or found.missing else AGREES
 
 
 def _run(flow: Callable[[], StageReport]) -> int:
@@ -294,9 +278,9 @@ def _run(flow: Callable[[], StageReport]) -> int:
     return _fail(failed) if failed else AGREES
 
 
-def _quiet_prefect(approval: Approval) -> None:
+def _quiet_prefect(writing: Writing) -> None:
     """Keep Prefect's lines about its own work out of the terminal; its API has them all."""
-    if approval != "never":
+    if writing.approval != "never":
         _say("where the plan needs a yes, the run waits for it in Prefect's UI")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from prefect_ruddr.api.address import environment_connection
 from prefect_ruddr.clients import ruddr_api
@@ -13,6 +13,8 @@ from prefect_ruddr.errors import RuddrError
 from prefect_ruddr.sources.cells import Blank
 from prefect_ruddr.sources.opening import SourceFormat
 from prefect_ruddr.stages.pipelines import PipelineNames
+from prefect_ruddr.stages.plan import RISKY_PROBABILITY_CHANGE
+from prefect_ruddr.stages.stage import FieldName
 from prefect_ruddr.texts import one_line
 
 if TYPE_CHECKING:
@@ -22,6 +24,17 @@ if TYPE_CHECKING:
 Approval = Literal["never", "always", "risky"]
 Output = Literal["text", "json"]
 File = Annotated[str, Parameter(help="The file of updates, or a URL.")]
+OnlyFields = Annotated[
+    tuple[FieldName, ...],
+    Parameter(help="The fields that may be set; once for each.", negative=()),
+]
+MostChanges = Annotated[
+    int | None,
+    Parameter(
+        help="How many stages may change; for more, a person is asked where approvals are on.",
+        validator=validators.Number(gte=0),
+    ),
+]
 SwapNames = Annotated[bool, Parameter(help="Let stages swap their names.", negative=())]
 
 
@@ -93,8 +106,38 @@ class Reading:
     delimiter: Annotated[str, Parameter(help="What separates the cells of a CSV file.")] = ","
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Writing:
+    """How a run goes about it."""
+
+    dry_run: Annotated[bool, Parameter(help="Record the plan, and stop.", negative=())] = False
+    approval: Annotated[Approval, Parameter(help="When a person is asked first.")] = "never"
+    risky_probability_change: Annotated[
+        float,
+        Parameter(
+            help="By how much, from 0 to 1, a win probability may move without being risky.",
+            validator=validators.Number(gte=0, lte=1),
+        ),
+    ] = RISKY_PROBABILITY_CHANGE
+    approval_timeout_seconds: Annotated[
+        int,
+        Parameter(
+            help="How long to wait for the approval, in seconds.",
+            validator=validators.Number(gte=1),
+        ),
+    ] = 3600
+    swap_names: SwapNames = False
+    allow_overlap: Annotated[
+        bool, Parameter(help="Write while another run writes.", negative=())
+    ] = False
+
+
 ENVIRONMENT = Where()
 """The workspace that the environment names."""
 
 AS_NAMED = Reading()
 """A file whose name says how it is read."""
+
+WITHOUT_ASKING = Writing()
+"""A run that writes its plan, and asks nobody."""

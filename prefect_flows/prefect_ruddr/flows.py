@@ -201,6 +201,7 @@ def apply_stage_file(
         null_marker=null_marker,
         encoding=encoding,
         delimiter=delimiter,
+        pipelines=ruddr_credentials.pipeline_names.ids,
         on_invalid="skip",
     )
     manner = Manner(

@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from rich.text import Text
-
 from prefect_ruddr.api.reading import read_all_stages, read_live_stages
 from prefect_ruddr.api.ruddr_api import RuddrApi
-from prefect_ruddr.runs.intake import JudgedRow, intake
+from prefect_ruddr.runs.intake import intake
 from prefect_ruddr.sources.rows import SourceRow
-from prefect_ruddr.stages.diff import Entry, diff
+from prefect_ruddr.stages.drift import MissingStage
 from prefect_ruddr.stages.pipelines import PipelineNames
-from prefect_ruddr.stages.plan import StagePlan, plan_stage_updates
-from prefect_ruddr.stages.stage import Stage
-from prefect_ruddr.texts import count
+from prefect_ruddr.stages.plan import StagePlan, plan_stage_updates, told_apart
+from prefect_ruddr.stages.stage import FieldName, Stage
 
 
 @dataclass(frozen=True)
@@ -27,12 +24,18 @@ class Preview:
     Attributes:
         plan: The changes of the rows that are good.
         errors: What is wrong with the others, each with the place of the row.
+        refusal: Why a run would not write the plan as a whole; None where it might.
+        missing: The stages that the workspace does not have, where that is no error.
         live: The stages that were read, by id.
+        pipelines: What pipelines are called.
     """
 
     plan: StagePlan
     errors: tuple[str, ...]
+    refusal: str | None
+    missing: tuple[MissingStage, ...]
     live: Mapping[UUID, Stage]
+    pipelines: PipelineNames
 
 
 def preview(
@@ -41,6 +44,9 @@ def preview(
     pipelines: PipelineNames,
     *,
     swap_names: bool = False,
+    only_fields: Sequence[FieldName] | None = None,
+    most_changes: int | None = None,
+    may_be_missing: bool = False,
 ) -> Preview:
     """Compare rows with what is live, and find every error of every row.
 
@@ -49,68 +55,52 @@ def preview(
         api: The workspace.
         pipelines: What pipelines are called.
         swap_names: Whether stages may swap their names.
+        only_fields: The fields that may be set; None for all.
+        most_changes: How many stages may change; None for any number.
+        may_be_missing: Whether a stage that is not there is no error.
 
     Raises:
         RuddrRequestError: When the stages cannot be read.
     """
     judged = intake(rows, pipelines)
+    judged.refuse_other_fields(only_fields)
     found = read_all_stages(api) if judged.by_name else read_live_stages(api, judged.stage_ids)
     judged.compare(found.stages)
     if not swap_names:
         judged.refuse_swaps(found.stages)
-    plan = plan_stage_updates(judged.updates, found.stages, None, pipelines)
+    plan = plan_stage_updates(judged.updates, found.stages, None, judged.pipelines)
     if plan.changes:
         # Known only for a run that changes something, so that both have the same digest.
         plan = plan.model_copy(update={"workspace": api.workspace()})
-    errors = tuple(text for row in judged.rows for text in _errors(row))
-    return Preview(plan, errors, found.stages)
+        if not found.whole:
+            everything = read_all_stages(api).stages.values()
+            plan = plan.renamed(told_apart(everything, judged.pipelines))
+    missing = judged.missing if may_be_missing else ()
+    errors = judged.told_errors(but_missing=may_be_missing)
+    refusal = plan.too_many(most_changes)
+    return Preview(plan, errors, refusal, missing, found.stages, judged.pipelines)
 
 
-def drift_diff(found: Preview, source: str) -> Text:
-    """Return in what the live stages differ from a file, as a text for people.
-
-    Args:
-        found: The preview of the file.
-        source: What the file is called.
-    """
-    changes = found.plan.changes
-    where = f" in {found.plan.workspace.name}" if found.plan.workspace else ""
-    title = (
-        f"Drift from {source}{where}: {len(changes)} differ, {len(found.plan.unchanged)} do not"
-        if changes
-        else f"No drift from {source}: {count(len(found.plan.unchanged), 'stage')} compared"
-    )
-    entries = (
-        Entry(change.label, change.inverted().steps, "differs", "yellow") for change in changes
-    )
-    return diff(title, entries)
-
-
-def preview_json(found: Preview, pipelines: PipelineNames) -> dict[str, Any]:
-    """Return a preview in plain JSON types.
-
-    Args:
-        found: The preview.
-        pipelines: What pipelines are called.
-    """
+def preview_json(found: Preview) -> dict[str, Any]:
+    """Return a preview in plain JSON types."""
     return {
         "changes": [
             {
                 "stage_id": str(change.stage_id),
                 "stage": change.stage_name,
-                "pipeline": _pipeline(found.live[change.stage_id], pipelines),
+                "pipeline": _pipeline(found.live[change.stage_id], found.pipelines),
                 "fields": [field.model_dump() for field in change.fields],
             }
             for change in found.plan.changes
         ],
+        "missing": [
+            {"stage_id": each.stage_id and str(each.stage_id), "stage": each.stage_name}
+            | {"place": each.place, "why": each.why}
+            for each in found.missing
+        ],
         "unchanged": len(found.plan.unchanged),
-        "errors": list(found.errors),
+        "errors": [*found.errors, *filter(None, [found.refusal])],
     }
-
-
-def _errors(row: JudgedRow) -> list[str]:
-    errors = [*row.errors, *filter(None, [row.repeated])]
-    return [f"{row.place}: {text}" if row.place else text for text in errors]
 
 
 def _pipeline(stage: Stage, pipelines: PipelineNames) -> str | None:

@@ -8,11 +8,13 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from prefect_ruddr import RuddrCredentials
-from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
+from prefect_ruddr.sandbox import EXAMPLE_PIPELINE_ID, EXAMPLE_STAGE_ID, Sandbox
+from runs.records import eventually, logs
 
 from .conftest import Command
 
@@ -57,6 +59,7 @@ def test_a_plan_with_changes_ends_with_2(command: Command, edited: str, sandbox:
     ended = command("plan", edited)
     assert (ended.returncode, ended.stderr) == (2, "")
     assert re.search(r"1 would change, 0 unchanged", ended.stdout)
+    assert "Negotiation (pipeline b9c85ac3)  would change" in ended.stdout  # there is another one
     assert "probability  0.75 → 0.8" in ended.stdout
     assert {request.method for request in sandbox.requests} == {"GET"}
 
@@ -74,6 +77,7 @@ def test_a_plan_as_json_says_the_same(command: Command, edited: str) -> None:
                 "fields": [{"field": "probability", "before": 0.75, "after": 0.8}],
             }
         ],
+        "missing": [],
         "unchanged": 0,
         "errors": [],
     }
@@ -86,6 +90,73 @@ def test_pipelines_may_have_names(command: Command, tmp_path: Path) -> None:
     ended = command("plan", file, "--output", "json", "--pipeline", named)
     assert (ended.returncode, ended.stderr) == (2, "")
     assert json.loads(ended.stdout)["changes"][0]["pipeline"] == "New Business"
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_yaml_file_names_pipelines_too(command: Command, tmp_path: Path, output: str) -> None:
+    """As it is in git: no option repeats the names, and the plan shows them."""
+    named = ["--pipeline", f"Big Deals={EXAMPLE_PIPELINE_ID}"]
+    assert command("export", "stages.yaml", *named).returncode == 0
+    file = tmp_path / "stages.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("probability: 0.75", "probability: 0.8"), encoding="utf-8")
+    ended = command("plan", "stages.yaml", "--output", output)
+    assert (ended.returncode, ended.stderr) == (2, "")
+    if output == "text":
+        assert "Negotiation (Big Deals)  would change" in ended.stdout
+    else:
+        assert json.loads(ended.stdout)["changes"][0]["pipeline"] == "Big Deals"
+    drifted = command("drift", "stages.yaml", "--output", output)
+    assert "Big Deals" in drifted.stdout
+
+
+def test_a_plan_may_set_only_the_fields_that_it_may(command: Command, edited: str) -> None:
+    """The same words as a run's, and the same error."""
+    assert command("plan", edited, "--only-fields", "probability").returncode == 2
+    ended = command("plan", edited, "--only-fields", "name", "--only-fields", "description")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        "prefect-ruddr: stages.csv line 2: probability: this run may set only name, description"
+        " (only_fields)\n"
+    )
+
+
+def test_a_plan_of_too_many_changes_is_shown_and_ends_with_1(command: Command, edited: str) -> None:
+    """As a run that nobody is asked about would stop."""
+    assert command("plan", edited, "--most-changes", "1").returncode == 2
+    ended = command("plan", edited, "--most-changes", "0")
+    assert ended.returncode == 1
+    assert "1 would change" in ended.stdout
+    why = "1 stages would change, and most_changes is 0"
+    assert ended.stderr == f"prefect-ruddr: {why}\n"
+    as_json = command("plan", edited, "--most-changes", "0", "--output", "json")
+    assert json.loads(as_json.stdout)["errors"] == [why]
+
+
+def test_a_stage_that_was_deleted_is_drift_and_an_error_of_a_plan(
+    command: Command, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    """Told as text and as JSON; a plan cannot bring it back."""
+    command("export", "stages.yaml")
+    sandbox.delete(EXAMPLE_STAGE_ID)
+    drifted = command("drift", "stages.yaml")
+    assert (drifted.returncode, drifted.stderr) == (2, "")
+    why = f"id = {EXAMPLE_STAGE_ID}: the workspace has no such stage"
+    assert drifted.stdout == (
+        f"Drift from stages.yaml: 1 differ, 17 do not\n  Negotiation  deleted\n    {why}\n"
+    )
+    as_json = command("drift", "stages.yaml", "--output", "json")
+    assert as_json.returncode == 2
+    [missing] = json.loads(as_json.stdout)["missing"]
+    assert re.fullmatch(r"stages\.yaml line \d+", missing.pop("place"))
+    assert missing == {"stage_id": EXAMPLE_STAGE_ID, "stage": "Negotiation", "why": why}
+    planned = command("plan", "stages.yaml")
+    assert planned.returncode == 1
+    assert planned.stderr.endswith(f": {why}\n")
+    (tmp_path / "named.csv").write_text("stage,probability\nNowhere,0.5\n", encoding="utf-8")
+    by_name = command("drift", "named.csv")
+    assert by_name.returncode == 2
+    assert "Nowhere  deleted or renamed" in by_name.stdout
 
 
 def test_drift_is_what_is_live_in_place_of_the_file(command: Command, edited: str) -> None:
@@ -146,6 +217,24 @@ def test_the_sandbox_passes_the_check(command: Command, sandbox: Sandbox) -> Non
         pytest.param(["export", "s.txt"], {}, "s.txt: its name does not say", id="no suffix"),
         pytest.param(["plan"], {}, 'Command "plan" parameter FILE requires', id="no FILE"),
         pytest.param(["plans"], {}, 'Unknown command "plans"', id="no such command"),
+        pytest.param(
+            ["apply", "s.csv", "--risky-probability-change", "2"],
+            {},
+            'Invalid value "2.0" for --risky-probability-change',
+            id="no probability",
+        ),
+        pytest.param(
+            ["undo", MISSING, "--approval-timeout-seconds", "0"],
+            {},
+            'Invalid value "0" for --approval-timeout-seconds',
+            id="no time",
+        ),
+        pytest.param(
+            ["plan", "s.csv", "--most-changes", "-1"],
+            {},
+            'Invalid value "-1" for --most-changes',
+            id="less than none",
+        ),
         pytest.param(["check", "--write", "7"], {}, "stage id = '7': not a UUID", id="no UUID"),
         pytest.param(["export", "s.csv", "--pipeline", "x"], {}, "write NAME=ID", id="no name"),
         pytest.param(["check"], {"RUDDR_API_KEY": "rk_wrong_1"}, "HTTP 401", id="wrong key"),
@@ -197,42 +286,63 @@ def test_the_sandbox_takes_its_own_options(command: Command) -> None:
     assert "'fast' is neither a number nor 'none'" in wrong.stderr
 
 
-WITHOUT_PREFECT = """
+WHAT_IS_LOADED = """
 import sys
 from prefect_ruddr.cli import main
 try:
     main(sys.argv[1:])
 except SystemExit as ended:
-    loaded = {name.partition(".")[0] for name in sys.modules}
-    print("prefect" in loaded, ended.code, file=sys.stderr)
+    loaded = {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names
+    print(ended.code, *loaded, *{"rich.markdown"} & sys.modules.keys(), file=sys.stderr)
 """
+
+LIGHT = {
+    *("annotated_types", "attr", "attrs", "cyclopts", "fsspec", "lazy_loader", "prefect_ruddr"),
+    *("pydantic", "pydantic_core", "pygments", "rich", "typing_extensions", "typing_inspection"),
+    *("anyio", "certifi", "click", "colorama", "h11", "h2", "hpack", "httpcore", "httpx"),
+    *("hyperframe", "idna", "ruddr_client", "sniffio", "stamina", "tenacity", "tornado", "yaml"),
+}
+"""What the command, its options and one request load: half of a second, all told. The last two
+lines are the HTTP library, the waiting between attempts, and what they look for by themselves."""
+
+VALIDATOR = {
+    *("jsonpointer", "jsonschema", "jsonschema_specifications", "referencing", "rpds"),
+    *("rfc3339_validator", "six"),
+}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
+    ("arguments", "code", "more"),
     [
-        (["export", "out.csv"], 0),
-        (["plan", "stages.csv"], 2),
-        (["drift", "stages.csv"], 2),
-        (["check"], 0),
-        (["sandbox", "--help"], 0),
+        (["--version"], 0, set()),
+        (["--help"], 0, {"docstring_parser"}),
+        (["export", "out.csv"], 0, set()),
+        (["export", "out.yaml"], 0, set()),
+        (["plan", "stages.csv"], 2, set()),
+        (["drift", "stages.csv"], 2, set()),
+        (["check"], 0, VALIDATOR),
+        (["sandbox", "--help"], 0, VALIDATOR | {"starlette", "uvicorn"}),
     ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
+    ids=["version", "help", "export CSV", "export YAML", "plan", "drift", "check", "sandbox"],
 )
 @pytest.mark.usefixtures("edited")
-def test_prefect_is_not_loaded(
-    environment: dict[str, str], tmp_path: Path, arguments: list[str], code: int
+def test_nothing_heavy_is_loaded(
+    environment: dict[str, str], tmp_path: Path, arguments: list[str], code: int, more: set[str]
 ) -> None:
-    """Its import alone takes longer than the command should."""
+    """Not Prefect, whose import alone takes longer than the command should, and no other."""
     ended = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PREFECT, *arguments],
+        [sys.executable, "-c", WHAT_IS_LOADED, *arguments],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert ended.stderr.splitlines()[-1] == f"False {code}"
+    ended_with, *loaded = ended.stderr.splitlines()[-1].split()
+    assert ended_with == str(code)
+    # What is compiled or of the environment is no package.
+    packages = {name for name in loaded if name[0] != "_"} - {"cython_runtime"}
+    assert packages - LIGHT - more == set()
 
 
 def seconds(arguments: list[str], environment: dict[str, str]) -> float:
@@ -258,9 +368,32 @@ def test_a_run_is_applied_and_undone(
     assert applied.stdout.startswith("1 updated")
     assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.8
     [run] = re.findall(r"^Flow run (\S+)$", applied.stdout, re.MULTILINE)
+    # Quiet here, and whole in Prefect.
+    recorded = eventually(lambda: [line["message"] for line in logs(UUID(run))], bool)
+    assert "1 updated" in recorded
     undone = command("undo", run)
     assert (undone.returncode, undone.stderr) == (0, "")
     assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.75
+
+
+@pytest.mark.usefixtures("with_prefect")
+def test_a_run_asks_where_its_plan_is_risky_and_not_for_longer_than_told(
+    command: Command, edited: str, sandbox: Sandbox
+) -> None:
+    """What is risky is told by the step; nobody answers, so nothing is written."""
+    asking = ["apply", edited, "--approval", "risky", "--approval-timeout-seconds", "1"]
+    refused = command(*asking, "--risky-probability-change", "0.01")
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("within 1 s\n")
+    assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.75
+    applied = command(*asking, "--risky-probability-change", "0.1")
+    assert applied.returncode == 0
+    [run] = re.findall(r"^Flow run (\S+)$", applied.stdout, re.MULTILINE)
+    asking = ["undo", run, "--approval", "risky", "--approval-timeout-seconds", "1"]
+    refused = command(*asking, "--risky-probability-change", "0.01")
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("within 1 s\n")
+    assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.8
 
 
 @pytest.mark.usefixtures("with_prefect")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -54,6 +55,14 @@ def test_every_shell_example_is_executed() -> None:
     assert PAGE.text.count("```shell") == len(EXAMPLES) + 1
 
 
+def step_of_the_job(name: str) -> dict[str, Any]:
+    """Return a step of the job that comments a pull request."""
+    [source] = [block.text for block in PAGE.blocks if block.language == "yaml"]
+    steps: list[dict[str, Any]] = yaml.safe_load(source)["jobs"]["plan"]["steps"]
+    [found] = [step for step in steps if step.get("name") == name]
+    return found
+
+
 @pytest.mark.parametrize(
     ("probability", "passes", "text"),
     [
@@ -66,9 +75,7 @@ def test_the_job_comments_the_plan(
     environment: dict[str, str], tmp_path: Path, probability: str, passes: bool, text: str
 ) -> None:
     """Its step runs as it stands: it fails for an error alone, and the comment says why."""
-    [source] = [block.text for block in PAGE.blocks if block.language == "yaml"]
-    steps = yaml.safe_load(source)["jobs"]["plan"]["steps"]
-    [step] = [step for step in steps if step.get("name") == "Plan"]
+    step = step_of_the_job("Plan")
     (tmp_path / "stages.yaml").write_text(
         f"stages:\n  - id: {EXAMPLE_STAGE_ID}\n    probability: {probability}\n", encoding="utf-8"
     )
@@ -77,6 +84,24 @@ def test_the_job_comments_the_plan(
     comment = (tmp_path / "comment.md").read_text(encoding="utf-8").splitlines()
     assert text in "\n".join(comment)
     assert all(line.startswith("    ") for line in comment[2:])
+
+
+def test_the_job_edits_its_last_comment(environment: dict[str, str], tmp_path: Path) -> None:
+    """Its other step calls GitHub's command with the file that the first one has written."""
+    step = step_of_the_job("Comment")
+    gh = tmp_path / "gh"
+    gh.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    gh.chmod(0o755)
+    environment["PULL_REQUEST"] = "https://example.org/pull/1"
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    code, printed = bash(step["run"], tmp_path, environment)
+    assert code == 0
+    assert printed.split() == [
+        *("pr", "comment", "https://example.org/pull/1", "--body-file", "comment.md"),
+        *("--edit-last", "--create-if-none"),
+    ]
+    assert set(step["env"]) == {"GH_TOKEN", "PULL_REQUEST"}
+    assert step["if"] == "always()"  # a plan with an error is commented, too
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from prefect_ruddr import (
     apply_stage_updates,
     check_stage_drift,
     export_opportunity_stages_flow,
+    undo_stage_updates,
 )
-from prefect_ruddr.records.drift_table import DRIFT_KEY
 from prefect_ruddr.records.events import DRIFT_EVENT, PLAN_EVENT, RUN_EVENT
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
+from prefect_ruddr.stages.drift import DRIFT_KEY
 from runs.records import artifacts, events, eventually, patches, run, table
 
 WANTED = {"id": EXAMPLE_STAGE_ID, "probability": 0.6}
+MORE = {"id": EXAMPLE_STAGE_ID, "probability": 0.7, "name": "Haggling"}
 
 
 @pytest.fixture
@@ -97,6 +100,7 @@ def test_what_a_run_wanted_is_compared(
         check_stage_drift, ruddr_credentials, flow_run_id=wanted.flow_run_id
     ).result
     [change] = drift.plan.changes
+    assert change.label == "Negotiation (pipeline b9c85ac3)"  # there is another one
     assert (change.before, change.after) == ({"probability": 0.5}, {"probability": 0.6})
 
 
@@ -150,15 +154,49 @@ def test_what_was_wanted_has_to_be_said_once(
     assert message in str(ended.result)
 
 
-def test_a_file_that_names_a_stage_that_is_not_there_is_refused(
-    ruddr_credentials: RuddrCredentials, tmp_path: Path
+def test_a_stage_that_was_deleted_is_drift(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, file: str
 ) -> None:
-    """With the line it stands in."""
+    """Not an error: the table says so, and the event counts it beside what differs."""
+    wanted = run(apply_stage_updates, ruddr_credentials, [WANTED])
+    sandbox.delete(EXAMPLE_STAGE_ID)
+    ended = run(check_stage_drift, ruddr_credentials, file)
+    assert ended.state.is_completed()
+    assert ended.state.message
+    assert ended.state.message.endswith("what was wanted: Negotiation (deleted)")
+    [missing] = ended.result.missing
+    assert missing.place.startswith("stages.yaml line ")
+    why = f"id = {EXAMPLE_STAGE_ID}: the workspace has no such stage"
+    deleted = {"field": "(deleted)", "wanted": None, "live": why, "stage id": EXAMPLE_STAGE_ID}
+    assert table(ended.flow_run_id, DRIFT_KEY) == [{"stage": "Negotiation"} | deleted]
+    [event] = eventually(lambda: events(ended.flow_run_id, DRIFT_EVENT), bool)
+    assert (event["payload"]["stages"], event["payload"]["missing"]) == (0, 1)
+    assert event["resource"]["ruddr.missing"] == "1"
+    of_run = run(check_stage_drift, ruddr_credentials, flow_run_id=wanted.flow_run_id)
+    assert table(of_run.flow_run_id, DRIFT_KEY) == [{"stage": "Negotiation"} | deleted]
+    for stage in sandbox.stages[:3]:
+        sandbox.delete(stage["id"])
+    failed = run(check_stage_drift, ruddr_credentials, file, fail_on_drift=True)
+    assert str(failed.result).endswith(" and 1 more (see artifact ruddr-stage-drift)")
+    assert isinstance(failed.result, DriftFound)
+
+
+def test_a_stage_that_a_file_names_and_that_is_not_there_is_drift(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, tmp_path: Path
+) -> None:
+    """Deleted or renamed, nobody can tell; a name that two stages have is an error as before."""
     path = tmp_path / "stages.csv"
-    path.write_text("stage,probability\nNowhere,0.5\n")
+    path.write_text("stage,probability\nPrice Review,0.5\n")
+    price_review = next(s for s in sandbox.stages if s["name"] == "Price Review")
+    sandbox.edit(price_review["id"], name="Price Revue")
+    ended = run(check_stage_drift, ruddr_credentials, str(path))
+    [row] = table(ended.flow_run_id, DRIFT_KEY)
+    assert (row["stage"], row["field"]) == ("Price Review", "(deleted or renamed)")
+    assert row["live"].endswith("no stage is called that; the closest: 'Price Revue'")
+    path.write_text("stage,probability\nPrice Review,0.5\nNegotiation,0.5\n")
     ended = run(check_stage_drift, ruddr_credentials, str(path))
     assert isinstance(ended.result, InvalidStageUpdates)
-    assert "stages.csv line 2" in str(ended.result)
+    assert [text.split(": ")[0] for text in ended.result.errors] == ["stages.csv line 3"]
 
 
 def test_every_run_tells_its_plan_and_its_end_by_events_with_counts(
@@ -173,3 +211,12 @@ def test_every_run_tells_its_plan_and_its_end_by_events_with_counts(
     assert (over["payload"]["updated"], over["payload"]["conflict"]) == (1, 0)
     assert (over["resource"]["ruddr.updated"], over["resource"]["ruddr.conflict"]) == ("1", "0")
     assert over["resource"]["ruddr.workspace.id"] == sandbox.workspace["id"]
+    others = [
+        (run(apply_stage_updates, ruddr_credentials, [WANTED]), "false", (0, 0, 1)),
+        (run(apply_stage_updates, ruddr_credentials, [MORE], dry_run=True), "true", (1, 2, 0)),
+        (run(undo_stage_updates, ruddr_credentials, ended.flow_run_id), "false", (1, 1, 0)),
+    ]
+    for other, dry_run, counts in others:
+        [plan] = eventually(partial(events, other.flow_run_id, PLAN_EVENT), bool)
+        assert plan["resource"]["ruddr.dry_run"] == dry_run
+        assert tuple(plan["payload"][each] for each in ("stages", "fields", "unchanged")) == counts

@@ -20,8 +20,8 @@ from prefect_ruddr import (
     undo_stage_updates,
 )
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
-from prefect_ruddr.records.summary import SUMMARY_KEY
 from prefect_ruddr.sandbox import Sandbox
+from prefect_ruddr.stages.outcome import SUMMARY_KEY
 
 from .records import artifacts, markdown, patches, run
 from .updates import updates_of

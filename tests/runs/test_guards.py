@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prefect import Flow
 from pydantic import SecretStr
 
-from prefect_ruddr import PlanNotFound, RuddrCredentials, apply_stage_plan, apply_stage_updates
+from prefect_ruddr import (
+    PlanNotFound,
+    RuddrCredentials,
+    apply_stage_file,
+    apply_stage_plan,
+    apply_stage_updates,
+    recalibrate_stage_probabilities,
+    undo_stage_updates,
+)
 from prefect_ruddr.records.plan_table import PLAN_KEY
-from prefect_ruddr.sandbox import Sandbox
+from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 
-from .conftest import Ask
+from .conftest import ALWAYS, Ask
 from .records import eventually, logs, methods, patches, run, table, task_runs
 from .updates import updates_of
 
@@ -45,6 +55,45 @@ def test_where_approvals_are_on_a_person_is_asked_about_too_many(
     assert "4 stages would change, and most_changes is 3" in asked.form
     ended = asked.answer(approve=True, digest=asked.digest)
     assert ended.outcomes == ["updated"] * 4
+
+
+def test_whoever_is_asked_knows_the_stage_from_others_of_its_name(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, ask: Ask
+) -> None:
+    """Also where the run is about one of them alone; the plan and the step call it the same."""
+    one = {"id": EXAMPLE_STAGE_ID, "probability": 0.8}
+    asked = ask(apply_stage_updates, ruddr_credentials, [one], **ALWAYS)
+    label = "Negotiation (pipeline b9c85ac3)"
+    assert f"- {label}: probability 0.75 → 0.8" in asked.form.splitlines()
+    ended = asked.answer(approve=True, digest=asked.digest)
+    assert [row["stage"] for row in table(ended.flow_run_id, PLAN_KEY)] == [label]
+    assert [outcome.label for outcome in ended.report.outcomes] == [label]
+    # The stage, the list, the workspace before and after the answer, and the stage twice more.
+    assert methods(sandbox) == {"GET": 6, "PATCH": 1}
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        apply_stage_updates,
+        apply_stage_file,
+        apply_stage_plan,
+        undo_stage_updates,
+        recalibrate_stage_probabilities,
+    ],
+    ids=lambda flow: flow.name,
+)
+def test_the_form_has_what_guards_a_run_right_after_the_input(flow: Flow[..., Any]) -> None:
+    """The key, the input, and then whether to write at all and whom to ask."""
+    shown = [
+        name
+        for name, field in sorted(
+            flow.parameters.properties.items(), key=lambda each: each[1]["position"]
+        )
+    ]
+    guards = ["dry_run", "approval"] if "dry_run" in shown else ["approval"]
+    assert shown[0] == "ruddr_credentials"
+    assert shown[2 : 2 + len(guards)] == guards
 
 
 def test_other_fields_than_the_allowed_are_refused(

@@ -23,9 +23,9 @@ from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
-from prefect_ruddr.records.summary import SUMMARY_KEY
 from prefect_ruddr.runs import applying
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
+from prefect_ruddr.stages.outcome import SUMMARY_KEY
 
 from .conftest import OnRequest
 from .records import (

@@ -95,7 +95,7 @@ def test_the_error_counts_the_outcomes_and_names_the_first(
         apply_stage_updates(ruddr_credentials, rows(sandbox)[1:])
     message = str(raised.value)
     assert message.startswith("7 rejected: update 1 (")
-    assert message.endswith("; and 4 more")
+    assert message.endswith("; and 4 more (see artifact ruddr-stage-summary)")
     assert "\n" not in message
     assert len(raised.value.report.outcomes) == 7
 

@@ -25,9 +25,9 @@ from prefect_ruddr import (
 )
 from prefect_ruddr.api.answers import ATTEMPTS
 from prefect_ruddr.records.plan_table import PLAN_KEY
-from prefect_ruddr.records.summary import SUMMARY_KEY
 from prefect_ruddr.runs import applying
 from prefect_ruddr.sandbox import Sandbox
+from prefect_ruddr.stages.outcome import SUMMARY_KEY
 
 from .records import Ended, artifacts, markdown, methods, patches, run, table
 

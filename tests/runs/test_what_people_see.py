@@ -11,9 +11,9 @@ from prefect_ruddr import RuddrCredentials, apply_stage_updates
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
 from prefect_ruddr.records.plan_table import PLAN_KEY
 from prefect_ruddr.records.progress import PROGRESS_KEY
-from prefect_ruddr.records.summary import SUMMARY_KEY
 from prefect_ruddr.runs.steps import UPDATED_EVENT
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
+from prefect_ruddr.stages.outcome import SUMMARY_KEY
 
 from .conftest import OnRequest
 from .records import (

@@ -242,6 +242,20 @@ def test_somebody_edits_in_the_meantime(sandbox: Sandbox, ruddr: httpx.Client) -
     assert [request.method for request in sandbox.requests] == ["GET"]
 
 
+def test_somebody_deletes_a_stage(sandbox: Sandbox, ruddr: httpx.Client) -> None:
+    """`delete` takes it out of the list and answers for it with 404; its name is free again."""
+    gone = sandbox.stage(EXAMPLE_STAGE_ID)
+    sandbox.delete(EXAMPLE_STAGE_ID)
+    assert ruddr.get(EXAMPLE).status_code == 404
+    listed = ruddr.get("/opportunity-stages?limit=100").json()["results"]
+    assert len(listed) == len(sandbox.stages) == 17
+    of_pipeline = gone["opportunityPipelineId"]
+    other = next(s for s in listed if s["opportunityPipelineId"] == of_pipeline)
+    assert sandbox.edit(other["id"], name=gone["name"])["name"] == gone["name"]
+    with pytest.raises(Refused):
+        sandbox.delete(EXAMPLE_STAGE_ID)
+
+
 @pytest.mark.parametrize(
     ("fields", "status"),
     [({"probability": 2}, 400), ({"name": "Proposal"}, 409), ({}, 400)],

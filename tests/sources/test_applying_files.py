@@ -17,15 +17,16 @@ from prefect_ruddr import (
     StageReport,
     apply_stage_file,
     apply_stage_updates,
+    check_stage_drift,
     read_stage_updates,
     stage_rows,
     undo_stage_updates,
 )
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
 from prefect_ruddr.records.plan_table import PLAN_KEY
-from prefect_ruddr.records.summary import SUMMARY_KEY
-from prefect_ruddr.sandbox import EXAMPLE_PIPELINE_ID, Sandbox
+from prefect_ruddr.sandbox import EXAMPLE_PIPELINE_ID, EXAMPLE_STAGE_ID, Sandbox
 from prefect_ruddr.sources.export import export_stages
+from prefect_ruddr.stages.outcome import SUMMARY_KEY
 from runs.records import markdown, methods, patches, run, table
 
 from .files import A
@@ -154,6 +155,30 @@ def test_stages_that_were_exported_and_edited_are_applied(
     ended = run(apply_stage_file, ruddr_credentials, str(path))
     assert ended.report.summary() == f"1 updated, {len(stages) - 1} unchanged"
     assert [fields for _, fields in patches(sandbox)] == [{"name": "Terms Signed"}]
+
+
+@pytest.mark.parametrize("where", ["file", "block"])
+def test_names_of_pipelines_are_shown_wherever_they_come_from(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, tmp_path: Path, where: str
+) -> None:
+    """In the plan, the report and the steps; and a file may use the names of the block."""
+    names = {"Big Deals": EXAMPLE_PIPELINE_ID}
+    key = ruddr_credentials
+    if where == "file":
+        path = tmp_path / "stages.yaml"
+        stage = "stages:\n  Big Deals:\n    - {stage: Negotiation, probability: 0.8}\n"
+        path.write_text(f"pipelines:\n  Big Deals: {EXAMPLE_PIPELINE_ID}\n{stage}")
+    else:
+        path = tmp_path / "stages.csv"
+        path.write_text("stage,pipeline,probability\nNegotiation,Big Deals,0.8\n")
+        key = ruddr_credentials.model_copy(update={"pipelines": names})
+    ended = run(apply_stage_file, key, str(path))
+    label = "Negotiation (Big Deals)"
+    assert [outcome.label for outcome in ended.report.outcomes] == [label]
+    assert [row["stage"] for row in table(ended.flow_run_id, PLAN_KEY)] == [label]
+    sandbox.edit(EXAMPLE_STAGE_ID, probability=0.1)
+    drift = run(check_stage_drift, key, str(path)).result
+    assert [change.label for change in drift.plan.changes] == [label]
 
 
 def test_stages_that_were_read_are_updates(

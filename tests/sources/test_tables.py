@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import namedtuple
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from prefect_sqlalchemy import (  # type: ignore[import-untyped]
     SyncDriver,
 )
 
-from prefect_ruddr import InvalidStageUpdates, stage_rows
+from prefect_ruddr import InvalidStageUpdates, Stage, plan_stage_updates, stage_rows
+from prefect_ruddr.runs.intake import intake
 
 from .files import A, B, C, asked
 
@@ -36,6 +38,32 @@ EXPECTED = [
 ]
 
 Row = namedtuple("Row", list(ROWS[0]))  # type: ignore[misc]  # as drivers make them
+
+
+READ = [
+    Stage(
+        id=UUID(stage_id),
+        name=f"Stage {number}",
+        description=None if number else "First.",
+        probability=0.25,
+        status_id="open",
+        is_active=True,
+        opportunity_pipeline_id=None if number else UUID(C),
+        created_at=datetime(2025, 2, 10, tzinfo=UTC),
+    )
+    for number, stage_id in enumerate((A, B))
+]
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, list])
+@pytest.mark.parametrize("mode", ["json", "python"])
+def test_a_frame_of_stages_that_were_read_changes_nothing(kind: Any, mode: Any) -> None:
+    """With the column that nobody can set, and a pipeline that Ruddr left out of one of them."""
+    judged = intake(stage_rows(kind([stage.model_dump(mode=mode) for stage in READ])))
+    live = {stage.id: stage for stage in READ}
+    judged.compare(live)
+    assert judged.errors == {}
+    assert plan_stage_updates(judged.updates, live, None).unchanged == tuple(live)
 
 
 @pytest.mark.parametrize(

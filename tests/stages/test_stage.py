@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import cloudpickle  # type: ignore[import-untyped]
+import jsonschema
 import pytest
 import yaml
 from prefect.utilities.collections import visit_collection
@@ -156,6 +157,16 @@ def test_the_form_needs_the_id_and_offers_no_values() -> None:
     assert not [name for name, field in form["properties"].items() if "default" in field]
     nullable = [name for name, field in form["properties"].items() if "null" in str(field)]
     assert nullable == ["description"]
+
+
+def test_the_form_takes_a_stage_as_it_was_read() -> None:
+    """Its dump, in either spelling, passes Prefect's check of a deployment's parameters."""
+    read = {"id": ID, "probability": 0.5, "created_at": "2025-02-10T09:15:42.891Z"}
+    schema = StageUpdate.model_json_schema()
+    for row in (read, {to_camel(name): value for name, value in read.items()}):
+        jsonschema.validate(row, schema)
+    with pytest.raises(jsonschema.ValidationError, match="does not match"):
+        jsonschema.validate({**read, "created": "2025"}, schema)
 
 
 def test_a_stage_gives_its_values_in_plain_json_types() -> None:

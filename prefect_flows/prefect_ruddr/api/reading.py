@@ -25,10 +25,12 @@ class LiveStages:
     Attributes:
         stages: The stages by id, those that nobody asked for too.
         order: The ids of those that were read in pages, as Ruddr lists them.
+        whole: Whether they are known to be all stages of the workspace.
     """
 
     stages: dict[UUID, Stage]
     order: tuple[UUID, ...]
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def read_live_stages(api: RuddrApi, stage_ids: Iterable[UUID]) -> LiveStages:
     while pages_read < len(missing) and len(missing) + pages_read > 1:
         page = next(pages, None)
         if page is None:
-            return LiveStages(found, tuple(order))
+            return LiveStages(found, tuple(order), whole=True)
         pages_read += 1
         for stage in page:
             found[stage.id] = stage
@@ -87,7 +89,8 @@ def read_all_stages(api: RuddrApi) -> LiveStages:
         RuddrRequestError: When a request fails.
     """
     stages = api.list_stages()
-    return LiveStages({stage.id: stage for stage in stages}, tuple(stage.id for stage in stages))
+    by_id = {stage.id: stage for stage in stages}
+    return LiveStages(by_id, tuple(by_id), whole=True)
 
 
 def slices(order: Sequence[UUID], wanted: Collection[UUID], most: int) -> Iterator[Slice]:

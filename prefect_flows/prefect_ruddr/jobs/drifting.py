@@ -1,6 +1,7 @@
 """The flow that compares what is live with what was wanted, and writes nothing."""
 
 import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +14,10 @@ from prefect_ruddr.records.events import emit_drift
 from prefect_ruddr.records.history import load_wanted, load_wanted_by_deployment
 from prefect_ruddr.runs.forms import bulk_flow
 from prefect_ruddr.runs.intake import Row
-from prefect_ruddr.runs.preparation import FromRows, NotWritten, Rules
+from prefect_ruddr.runs.preparation import FromRows, Rules
 from prefect_ruddr.sources.opening import SourceFormat, file_name
-from prefect_ruddr.stages.drift import DriftFound, StageDrift
+from prefect_ruddr.stages.drift import DriftFound, MissingStage, StageDrift
 from prefect_ruddr.stages.outcome import Ledger
-from prefect_ruddr.stages.plan import StagePlan
 from prefect_ruddr.tasks import read_stage_updates
 
 
@@ -36,9 +36,9 @@ def check_stage_drift(
     """Compare what is live with what was wanted, and write nothing.
 
     What was wanted is in a file, or in the plan of an earlier run. Where nothing differs, the run
-    says so and ends. Where something does, it emits one event with counts,
-    "ruddr.opportunity-stage.drift", for automations to react to, and publishes the difference as
-    a table.
+    says so and ends. Where something does, or a stage is not there any more, it emits one event
+    with counts, "ruddr.opportunity-stage.drift", for automations to react to, and publishes the
+    difference as a table.
 
     Args:
         ruddr_credentials: The key to the workspace, as a Ruddr Credentials block.
@@ -54,12 +54,13 @@ def check_stage_drift(
         delimiter: What separates the cells of a CSV file.
 
     Returns:
-        What differs: of each field what is live, and what was wanted.
+        What differs: of each field what is live, and what was wanted; and which stages are not
+        there.
 
     Raises:
         DriftFound: When something differs and the check was to fail for that.
-        InvalidStageUpdates: When the file is wrong, a stage in it is not there, or not exactly one
-            of file, deployment and flow run is given.
+        InvalidStageUpdates: When the file is wrong, or not exactly one of file, deployment and
+            flow run is given.
         SourceUnreadable: When the file cannot be read.
         PlanNotFound: When the deployment or the flow run left no plan.
         RuddrRequestError: When a request fails, in the class that says why.
@@ -69,9 +70,15 @@ def check_stage_drift(
             ["give one of path_or_url, deployment and flow_run_id: it says what was wanted"]
         )
     if path_or_url:
-        source = file_name(path_or_url)
+        source, names = file_name(path_or_url), dict[UUID, str]()
         rows: list[Row] = list(
-            read_stage_updates(path_or_url, format=format, encoding=encoding, delimiter=delimiter)
+            read_stage_updates(
+                path_or_url,
+                format=format,
+                encoding=encoding,
+                delimiter=delimiter,
+                pipelines=ruddr_credentials.pipeline_names.ids,
+            )
         )
     else:
         wanted = (
@@ -80,11 +87,19 @@ def check_stage_drift(
             else load_wanted(UUID(str(flow_run_id)))
         )
         source = f"flow run {wanted.name}"
+        names = {change.stage_id: change.label for change in wanted.plan.changes}
         rows = [
             {"id": change.stage_id} | dict[str, Any](**change.after)
             for change in wanted.plan.changes
         ]
-    drift = StageDrift(source=source, plan=_compared(ruddr_credentials, rows))
+    preparation = FromRows(rows, Rules(on_invalid="skip", swap_names=True))
+    prepared = preparation.prepare(ruddr_credentials, Ledger())
+    if prepared.plan.changes:
+        prepared = prepared.told_apart(ruddr_credentials)
+    judged = preparation.judged
+    if errors := judged.told_errors(but_missing=True):
+        raise InvalidStageUpdates(errors)
+    drift = StageDrift(source=source, plan=prepared.plan, missing=_named(judged.missing, names))
     logger = get_run_logger()
     logger.log(logging.WARNING if drift.found else logging.INFO, "%s", drift.in_one_line())
     if drift.found:
@@ -95,13 +110,11 @@ def check_stage_drift(
     return drift
 
 
-def _compared(ruddr_credentials: RuddrCredentials, rows: list[Row]) -> StagePlan:
-    """Return the plan that would bring back what was wanted."""
-    preparation = FromRows(rows, Rules(swap_names=True))
-    try:
-        return preparation.prepare(ruddr_credentials, Ledger()).plan
-    except NotWritten:
-        wrong = [line for line in preparation.lines() if line.outcome == "rejected"]
-        raise InvalidStageUpdates(
-            [f"{line.place or line.label or 'an update'}: {line.error}" for line in wrong]
-        ) from None
+def _named(missing: Iterable[MissingStage], names: Mapping[UUID, str]) -> tuple[MissingStage, ...]:
+    """Return stages that are not there with the names that the plan of a run had for them."""
+    return tuple(
+        each.model_copy(update={"stage_name": names.get(each.stage_id) or each.stage_name})
+        if each.stage_id
+        else each
+        for each in missing
+    )

@@ -18,6 +18,7 @@ from prefect_ruddr.recalibration.result import Recalibration
 from prefect_ruddr.recalibration.table import finding
 from prefect_ruddr.records.recalibration_page import publish_recalibration
 from prefect_ruddr.runs.approval import Approval, Question
+from prefect_ruddr.runs.endings import in_one_line, result_of
 from prefect_ruddr.runs.forms import (
     AtLeastZero,
     HistoryAsTyped,
@@ -39,6 +40,7 @@ Days: TypeAlias = Annotated[float, Field(gt=0)]
 
 
 @task(name="evaluate-history", cache_policy=NO_CACHE)
+@in_one_line
 def evaluate_history(
     source: HistorySource, stages: Sequence[Stage], options: RecalibrationOptions
 ) -> Recalibration:
@@ -165,7 +167,7 @@ def recalibrate_stage_probabilities(
     )
     stages = tuple(read_stages(ruddr_credentials, None).stages.values())
     source = HistorySource(history, format, encoding, delimiter)
-    result = evaluate_history(source, stages, options)
+    result = result_of(evaluate_history(source, stages, options, return_state=True))
     publish_recalibration(result)
     manner = Manner(
         "recalibrate stage probabilities",

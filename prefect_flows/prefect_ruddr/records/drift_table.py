@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from prefect_ruddr.records.artifacts import publish_table
-from prefect_ruddr.stages.drift import StageDrift
+from prefect_ruddr.stages.drift import DRIFT_KEY, StageDrift
 from prefect_ruddr.texts import markdown
-
-DRIFT_KEY = "ruddr-stage-drift"
 
 
 def publish_drift(drift: StageDrift) -> None:
     """Publish what differs as a table artifact of this flow run."""
-    rows = [
+    missing = [
+        {
+            "stage": each.label,
+            "field": f"({each.what})",
+            "wanted": None,
+            "live": each.why,
+            "stage id": str(each.stage_id) if each.stage_id else None,
+        }
+        for each in drift.missing
+    ]
+    rows = missing + [
         {
             "stage": change.label,
             "field": field.field,

@@ -40,7 +40,7 @@ def emit_drift(drift: StageDrift) -> None:
     _emit(
         DRIFT_EVENT,
         drift.plan.workspace,
-        _counts(drift.plan),
+        _counts(drift.plan) | {"missing": len(drift.missing)},
         source=drift.source,
         summary=drift.in_one_line(),
     )

@@ -6,11 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prefect_ruddr.records.artifacts import publish
+from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
 from prefect_ruddr.stages.diff import value_text
-from prefect_ruddr.stages.outcome import GOOD, WORDS, StageOutcome, StageReport
+from prefect_ruddr.stages.outcome import (
+    GOOD,
+    SUMMARY_KEY,
+    WORDS,
+    StageOutcome,
+    StageReport,
+)
 from prefect_ruddr.texts import count, markdown
-
-SUMMARY_KEY = "ruddr-stage-summary"
 
 MOST_LINES = 50
 """How many changes, or failures, the summary lists; the tables list all."""
@@ -51,7 +56,7 @@ def _section(heading: str, lines: Iterable[str], about: Sequence[Any]) -> list[s
     if not about:
         return []
     more = len(about) - MOST_LINES
-    rest = ["", f"… and {more} more: see the outcome table."] if more > 0 else []
+    rest = ["", f"… and {more} more: see artifact {OUTCOMES_KEY}."] if more > 0 else []
     return ["", f"## {heading}", "", *lines, *rest]
 
 

@@ -65,9 +65,7 @@ class Question:
 
     def too_many(self, plan: StagePlan) -> str | None:
         """Say so where more stages would change than may."""
-        if self.most_changes is None or len(plan.changes) <= self.most_changes:
-            return None
-        return f"{len(plan.changes)} stages would change, and most_changes is {self.most_changes}"
+        return plan.too_many(self.most_changes)
 
     def risks(self, change: StageChange) -> list[str]:
         """Say what is risky about a change."""

@@ -14,6 +14,7 @@ from pydantic_core import core_schema
 
 from prefect_ruddr.errors import RuddrError
 from prefect_ruddr.runs.applying import CONCURRENCY
+from prefect_ruddr.runs.endings import failed, is_tried_again, result_of
 from prefect_ruddr.runs.intake import Row
 from prefect_ruddr.runs.recording import not_recorded, recorded_or_not
 from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike
@@ -94,8 +95,7 @@ class BulkFlow(Flow[P, R]):
                     # The last state decides: Prefect would raise what an earlier attempt raised,
                     # as it takes a state that a flow returns for no result.
                     state = super().__call__(*args, return_state=True, **kwargs)
-                    # `_sync`: in a running event loop Prefect would give a coroutine of it.
-                    return state if return_state else state.result(_sync=True)
+                    return state if return_state else result_of(state)
                 except Exception as error:
                     if record.report is None or isinstance(error, RuddrError):
                         raise
@@ -114,7 +114,7 @@ def bulk_flow(
 ) -> Callable[[Callable[P, L]], BulkFlow[P, L]]:
     """Decorate a function as a `BulkFlow` whose steps run in as many threads as one run uses.
 
-    The message of the state that a good run ends in is what its result says in one line.
+    The message of the state that a run ends in is what its result, or its error, says in one line.
 
     Args:
         name: The name of the flow.
@@ -123,7 +123,12 @@ def bulk_flow(
     def decorate(function: Callable[P, L]) -> BulkFlow[P, L]:
         @wraps(function)
         def with_message(*args: P.args, **kwargs: P.kwargs) -> Any:
-            result = function(*args, **kwargs)
+            try:
+                result = function(*args, **kwargs)
+            except RuddrError as error:
+                if is_tried_again():
+                    raise
+                return failed(error)
             # Prefect takes the state for the run's, and gives the caller the result.
             return Completed(message=result.in_one_line(), data=result)
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.sources.rows import SourceRow
+from prefect_ruddr.stages.drift import MissingStage
 from prefect_ruddr.stages.judging import Wanted, judge
 from prefect_ruddr.stages.names import StageName, StageNames
 from prefect_ruddr.stages.order import swap_errors, write_order
 from prefect_ruddr.stages.outcome import StageOutcome
 from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.plan import plan_stage_updates
-from prefect_ruddr.stages.stage import Stage
+from prefect_ruddr.stages.stage import FieldName, Stage
 from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike
 from prefect_ruddr.texts import listed
 
@@ -39,6 +40,7 @@ class JudgedRow:
         stage_id: The stage it is about; None as long as that is not known.
         update: The update; None where something is wrong, and until its stage is found.
         repeated: Which other rows are about the same stage; None where there is none.
+        is_missing: Whether the workspace has no stage that it could be about.
     """
 
     wanted: Wanted
@@ -47,6 +49,7 @@ class JudgedRow:
     stage_id: UUID | None = None
     update: StageUpdate | None = None
     repeated: str | None = None
+    is_missing: bool = False
 
     @property
     def by_name(self) -> StageName | None:
@@ -58,6 +61,19 @@ class JudgedRow:
     def error(self) -> str | None:
         """Everything that is wrong with it, on one line."""
         return "; ".join([*self.errors, *filter(None, [self.repeated])]) or None
+
+    @property
+    def missing(self) -> MissingStage | None:
+        """The stage that the workspace does not have, where nothing else is wrong with the row."""
+        if not self.is_missing or self.repeated or len(self.errors) > 1:
+            return None
+        name = self.wanted.stage_name or self.wanted.said.get("name")
+        return MissingStage(
+            stage_id=self.stage_id,
+            stage_name=None if name is None else str(name),
+            place=self.place,
+            why=self.errors[0],
+        )
 
     @property
     def outcome(self) -> StageOutcome:
@@ -79,18 +95,39 @@ class Intake:
 
     Args:
         rows: One for each that was given, in order.
-        pipelines: What pipelines are called, for errors to say.
+        pipelines: What pipelines are called, for people to read.
+
+    Attributes:
+        pipelines: The same.
     """
 
     def __init__(self, rows: Iterable[JudgedRow], pipelines: PipelineNames) -> None:
         self.rows = list(rows)
-        self._pipelines = pipelines
+        self.pipelines = pipelines
         self._note_repeated()
 
     @property
     def errors(self) -> dict[int, str]:
         """What is wrong, by the position of the row."""
         return {at: row.error for at, row in enumerate(self.rows) if row.error}
+
+    @property
+    def missing(self) -> tuple[MissingStage, ...]:
+        """The stages that the workspace does not have, of rows that are good otherwise."""
+        return tuple(filter(None, (row.missing for row in self.rows)))
+
+    def told_errors(self, *, but_missing: bool) -> tuple[str, ...]:
+        """Return all that is wrong with each row, each with its place.
+
+        Args:
+            but_missing: Whether to leave out the rows that are in `missing`.
+        """
+        return tuple(
+            f"{row.place}: {text}" if row.place else text
+            for row in self.rows
+            if not (but_missing and row.missing)
+            for text in (*row.errors, *filter(None, [row.repeated]))
+        )
 
     @property
     def by_name(self) -> bool:
@@ -107,6 +144,21 @@ class Intake:
         """The updates of the good rows; none before `compare`."""
         return [row.update for row in self.rows if row.update and not row.error]
 
+    def refuse_other_fields(self, allowed: Sequence[FieldName] | None) -> None:
+        """Find the rows that set a field which may not be set.
+
+        Args:
+            allowed: The fields that may be; None for all.
+        """
+        if allowed is None:
+            return
+        for row in self.rows:
+            row.errors += [
+                f"{name}: this run may set only {', '.join(allowed)} (only_fields)"
+                for name in row.wanted.said
+                if name not in allowed
+            ]
+
     def compare(self, live: Mapping[UUID, Stage]) -> None:
         """Find the stage of each row, and what is wrong in the light of it.
 
@@ -114,7 +166,7 @@ class Intake:
             live: The stages by id: all of the workspace where `by_name`, otherwise those of
                 `stage_ids`.
         """
-        names = StageNames(live.values(), self._pipelines)
+        names = StageNames(live.values(), self.pipelines)
         whole = self.by_name
         for row in self.rows:
             if row.by_name:
@@ -124,6 +176,7 @@ class Intake:
                 row.errors += row.wanted.doubts_about(stage)
                 row.update = None if row.errors else row.wanted.update(stage)
             elif row.stage_id and (whole or not row.error):
+                row.is_missing = True
                 row.errors.append(f"id = {row.stage_id}: the workspace has no such stage")
         self._note_repeated()
 
@@ -133,7 +186,7 @@ class Intake:
         Args:
             live: The stages by id, those of `compare`.
         """
-        changes = plan_stage_updates(self.updates, live, None, self._pipelines).changes
+        changes = plan_stage_updates(self.updates, live, None, self.pipelines).changes
         why = swap_errors(write_order(changes, live))
         for row in self.rows:
             if row.stage_id and row.stage_id in why:
@@ -143,6 +196,7 @@ class Intake:
         try:
             row.stage_id = names.find(name).id
         except InvalidStageUpdates as error:
+            row.is_missing = not names.are_of(name)
             row.errors += error.errors
 
     def _note_repeated(self) -> None:
@@ -171,10 +225,17 @@ def intake(rows: Iterable[Row], pipelines: PipelineNames | None = None) -> Intak
     Args:
         rows: Updates, stages, mappings with the names of either, or rows with a place. A
             mapping may give the stage by name: `stage`, and `pipeline` with it, instead of `id`.
-        pipelines: What pipelines are called.
+        pipelines: What pipelines are called, beside the names that the rows bring along.
+
+    Raises:
+        InvalidStageUpdates: When a name stands for two pipelines.
     """
+    given = list(rows)
     names = pipelines or PipelineNames()
-    return Intake([_judged(row, names) for row in rows], names)
+    brought = {id(row.pipelines): row.pipelines for row in given if isinstance(row, SourceRow)}
+    for more in brought.values():
+        names = names.also(more or PipelineNames())
+    return Intake([_judged(row, names) for row in given], names)
 
 
 def _judged(row: Row, pipelines: PipelineNames) -> JudgedRow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
@@ -11,11 +11,12 @@ from uuid import UUID
 from prefect_ruddr.api.reading import LiveStages
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.runs.applying import require_workspace
-from prefect_ruddr.runs.intake import Row, intake
+from prefect_ruddr.runs.intake import Intake, Row, intake
 from prefect_ruddr.runs.steps import read_stages
 from prefect_ruddr.sources.rows import OnInvalid
 from prefect_ruddr.stages.order import WriteOrder, swap_errors, write_order
 from prefect_ruddr.stages.outcome import Ledger, StageOutcome
+from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.plan import StageChange, StagePlan, plan_stage_updates, told_apart
 from prefect_ruddr.stages.stage import FieldName, Stage
 
@@ -47,11 +48,27 @@ class Prepared:
         plan: The changes.
         order: The same, as they can be written.
         listed: The ids of stages as Ruddr lists them, as far as they were read.
+        pipelines: What pipelines are called.
+        whole: Whether all stages of the workspace were read.
     """
 
     plan: StagePlan = field(default_factory=lambda: StagePlan(workspace=None, changes=()))
     order: WriteOrder = field(default_factory=lambda: WriteOrder((), (), ()))
     listed: tuple[UUID, ...] = ()
+    pipelines: PipelineNames = field(default_factory=PipelineNames)
+    whole: bool = False
+
+    def told_apart(self, ruddr_credentials: RuddrCredentials) -> Prepared:
+        """Return the same, with stages that no person takes for others of the workspace.
+
+        A few stages are read by their ids, and then nothing is known of others of their names.
+        """
+        if self.whole:
+            return self
+        live = read_stages(ruddr_credentials, None)
+        plan = self.plan.renamed(told_apart(live.stages.values(), self.pipelines))
+        order = write_order(plan.changes, live.stages)
+        return replace(self, plan=plan, order=order, listed=live.order, whole=True)
 
 
 class Preparation(Protocol):
@@ -86,11 +103,15 @@ class FromRows:
         """Return what each row comes to where nothing becomes of its stage, in order."""
         return (row.outcome for row in self._judged.rows)
 
+    @property
+    def judged(self) -> Intake:
+        """What is known of the rows so far."""
+        return self._judged
+
     def prepare(self, ruddr_credentials: RuddrCredentials, ledger: Ledger) -> Prepared:
         """Read what is live, record what needs no write, and return what does."""
-        pipelines = ruddr_credentials.pipeline_names
-        self._judged = judged = intake(self._rows, pipelines)
-        self._refuse_other_fields()
+        self._judged = judged = intake(self._rows, ruddr_credentials.pipeline_names)
+        judged.refuse_other_fields(self._rules.only_fields)
         if not judged.by_name:
             self._stop_at_errors()
         wanted = None if judged.by_name else judged.stage_ids
@@ -100,13 +121,13 @@ class FromRows:
         if not self._rules.swap_names:
             judged.refuse_swaps(live.stages)
             self._stop_at_errors()
-        plan = plan_stage_updates(judged.updates, live.stages, None, pipelines)
+        plan = plan_stage_updates(judged.updates, live.stages, None, judged.pipelines)
         order = write_order(plan.changes, live.stages)
         ledger.settle(StageOutcome.unchanged(live.stages[each]) for each in plan.unchanged)
         if plan.changes:
             # Asked for only now, so that a run without changes sends nothing but the reads.
             plan = plan.model_copy(update={"workspace": ruddr_credentials.verify()})
-        return Prepared(plan, order, live.order)
+        return Prepared(plan, order, live.order, judged.pipelines, live.whole)
 
     def _stop_at_errors(self) -> None:
         errors = self._judged.errors
@@ -116,16 +137,6 @@ class FromRows:
                 f"nothing was {done}, as {len(errors)} of {len(self._judged.rows)} updates were"
                 ' rejected: correct them, or choose on_invalid="skip"'
             )
-
-    def _refuse_other_fields(self) -> None:
-        allowed = self._rules.only_fields
-        if allowed is not None:
-            for row in self._judged.rows:
-                for name in row.wanted.said:
-                    if name not in allowed:
-                        row.errors.append(
-                            f"{name}: this run may set only {', '.join(allowed)} (only_fields)"
-                        )
 
 
 class FromChanges:
@@ -151,7 +162,8 @@ class FromChanges:
             return Prepared()
         require_workspace(ruddr_credentials, planned)
         live = read_stages(ruddr_credentials, [change.stage_id for change in planned.changes])
-        names = told_apart(live.stages.values(), ruddr_credentials.pipeline_names)
+        pipelines = ruddr_credentials.pipeline_names
+        names = told_apart(live.stages.values(), pipelines)
         valid = []
         for change in planned.changes:
             stage = live.stages.get(change.stage_id)
@@ -178,7 +190,7 @@ class FromChanges:
             order = write_order(valid, live.stages)
         now = datetime.now(UTC)
         plan = planned.model_copy(update={"changes": tuple(valid), "created_at": now})
-        return Prepared(plan, order, live.order)
+        return Prepared(plan, order, live.order, pipelines, live.whole)
 
 
 def _needs_no_write(change: StageChange, stage: Stage) -> StageOutcome | None:

@@ -10,12 +10,13 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
-from prefect.utilities.urls import url_for
+from prefect.settings import PREFECT_UI_URL
 from rich.console import Console
 
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.records.events import emit_run
 from prefect_ruddr.records.outcome_table import publish_outcomes
+from prefect_ruddr.records.plan_table import PLAN_KEY
 from prefect_ruddr.records.summary import publish_summary
 from prefect_ruddr.records.undoing import how_to_undo
 from prefect_ruddr.runs.recording import few_retries, note_missing
@@ -49,13 +50,12 @@ def show_plan(plan: StagePlan, artifact: UUID) -> None:
     """
     logger = get_run_logger()
     shown = plan.diff(MOST_LOGGED)
-    page = url_for("artifact", artifact)
-    whole = f"\n  All of it: {page}" if page else ""
+    whole = f"\n  All of it: {_page_of(artifact) or f'artifact {PLAN_KEY}'}"
     console = Console(stderr=True)
     if not console.is_terminal:
         logger.info("%s%s", shown.plain, whole)
         return
-    console.print(shown)
+    console.print(shown, whole, sep="", soft_wrap=True)
     _log_to_prefect_alone(logger, f"{shown.plain}{whole}")
 
 
@@ -92,6 +92,12 @@ def publish_report(
             "Run it again to write the rest, or undo what was written with the id %s",
             report.flow_run_id,
         )
+
+
+def _page_of(artifact: UUID) -> str | None:
+    """Return where Prefect's UI shows an artifact, where there is one; `url_for` does not say."""
+    address: str | None = PREFECT_UI_URL.value()
+    return f"{address.rstrip('/')}/artifacts/artifact/{artifact}" if address else None
 
 
 def _log_to_prefect_alone(

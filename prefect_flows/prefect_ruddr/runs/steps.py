@@ -14,6 +14,7 @@ from prefect.logging import get_run_logger
 from prefect_ruddr.api.reading import LiveStages, read_all_stages, read_live_stages
 from prefect_ruddr.credentials import RuddrCredentials
 from prefect_ruddr.errors import RuddrRequestError, RunStopped, StageEdited, ValueNotKept
+from prefect_ruddr.runs.endings import in_one_line, result_of
 from prefect_ruddr.runs.stopping import Stop
 from prefect_ruddr.stages.diff import change_text
 from prefect_ruddr.stages.kept import require_kept
@@ -42,10 +43,18 @@ class Ended(NamedTuple):
 
 
 @task(name="read-live-stages", cache_policy=NO_CACHE)
+@in_one_line
+def _read_live_stages(
+    ruddr_credentials: RuddrCredentials, stage_ids: Sequence[UUID] | None
+) -> LiveStages:
+    api = ruddr_credentials.get_client()
+    return read_all_stages(api) if stage_ids is None else read_live_stages(api, stage_ids)
+
+
 def read_stages(
     ruddr_credentials: RuddrCredentials, stage_ids: Sequence[UUID] | None
 ) -> LiveStages:
-    """Read the stages with these ids, in as few requests as can be known beforehand.
+    """Read the stages with these ids in a step, in as few requests as can be known beforehand.
 
     Args:
         ruddr_credentials: The key to the workspace.
@@ -57,8 +66,7 @@ def read_stages(
     Raises:
         RuddrRequestError: When a request fails, other than for a stage that is not there.
     """
-    api = ruddr_credentials.get_client()
-    return read_all_stages(api) if stage_ids is None else read_live_stages(api, stage_ids)
+    return result_of(_read_live_stages(ruddr_credentials, stage_ids, return_state=True))
 
 
 def _named_by_change(parameters: dict[str, Any]) -> str:
@@ -72,6 +80,7 @@ def _named_by_change(parameters: dict[str, Any]) -> str:
     task_run_name=_named_by_change,  # type: ignore[arg-type]  # its type has a method of its own
     cache_policy=NO_CACHE,
 )
+@in_one_line
 def apply_stage_change(
     ruddr_credentials: RuddrCredentials,
     change: StageChange,

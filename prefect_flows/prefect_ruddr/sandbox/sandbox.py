@@ -159,6 +159,17 @@ class Sandbox:
         operation.check_body(fields)
         return dict(self._workspace.update(str(stage_id), fields))
 
+    def delete(self, stage_id: object) -> None:
+        """Take a stage away as somebody does in Ruddr: its API has no such request.
+
+        Args:
+            stage_id: The id, a text or a `UUID`.
+
+        Raises:
+            Refused: 404, there is none with this id.
+        """
+        self._workspace.delete(str(stage_id))
+
     def make_read_only(self, stage_id: object) -> None:
         """Refuse further changes of a stage with 409, as for one synchronised from a CRM.
 

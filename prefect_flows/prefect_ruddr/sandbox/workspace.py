@@ -145,6 +145,20 @@ class Workspace:
                 raise Refused(500, f"The change could not be saved: {error}") from error
             return after
 
+    def delete(self, stage_id: str) -> None:
+        """Take a stage away, as somebody does in Ruddr itself: its API cannot.
+
+        Raises:
+            Refused: 404, there is none with this id.
+        """
+        with self._lock:
+            stage = self.stage(stage_id)
+            del self._stages[stage["id"]], self._identities[_identity(stage)]
+            self._order = list(self._stages)
+            self._position = {each: index for index, each in enumerate(self._order)}
+            self._read_only.discard(stage["id"])
+            self._saved()
+
     def make_read_only(self, stage_id: str) -> None:
         """Refuse any further change of a stage with 409, as for one that is synchronised.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.stages.judging import judge
@@ -50,11 +50,13 @@ class SourceRow:
             name or something is wrong.
         place: Where it stands, such as "stages.csv line 7".
         errors: What is wrong with it.
+        pipelines: What the source calls pipelines, for people to read; None where it names none.
     """
 
     update: StageUpdateLike
     place: str
     errors: tuple[str, ...] = ()
+    pipelines: PipelineNames | None = field(default=None, eq=False, repr=False)
 
 
 class Reading:
@@ -93,10 +95,12 @@ class Reading:
         return self._rows
 
     def _judged(self, row: RawRow) -> SourceRow:
+        named = self.pipelines if self.pipelines.ids else None
         if row.errors:
-            return SourceRow(row.values, row.place, row.errors)
+            return SourceRow(row.values, row.place, row.errors, named)
         wanted = judge(row.values, self.pipelines)
-        return SourceRow(row.values if wanted.errors else wanted.row, row.place, wanted.errors)
+        update = row.values if wanted.errors else wanted.row
+        return SourceRow(update, row.place, wanted.errors, named)
 
 
 def _bounded(rows: Iterable[RawRow]) -> Iterator[RawRow]:

@@ -58,6 +58,11 @@ class StageNames:
         self._pipelines = pipelines or PipelineNames()
         self._suggestions: dict[StageName, str] = {}
 
+    def are_of(self, wanted: StageName) -> bool:
+        """Tell whether any stage may be the one that is meant."""
+        called = self._called.get(wanted.stage, [])
+        return any(_may_be_in(stage, wanted.pipeline) for stage in called)
+
     def find(self, wanted: StageName) -> Stage:
         """Return the one stage that is called so.
 

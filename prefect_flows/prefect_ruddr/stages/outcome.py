@@ -27,6 +27,8 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 GOOD: frozenset[Outcome] = frozenset({"updated", "planned", "unchanged"})
 """The outcomes that nobody has to do anything about."""
 
+SUMMARY_KEY = "ruddr-stage-summary"
+"""The artifact of a flow run that tells of all that did not work, and why."""
 
 WORDS: Mapping[Outcome, str] = {"planned": "would change", "not_attempted": "not attempted"}
 """How an outcome reads to people, where that is not its name."""
@@ -235,7 +237,8 @@ class StageReport(Shown, BaseModel):
         ]
         if not own:
             return "; ".join(dict.fromkeys(line.error or "not attempted" for _, line in bad))
-        more = [f"and {len(own) - most} more"] if len(own) > most else []
+        where = f" (see artifact {SUMMARY_KEY})" if self.flow_run_id else ""
+        more = [f"and {len(own) - most} more{where}"] if len(own) > most else []
         return "; ".join(own[:most] + more)
 
 

@@ -201,6 +201,28 @@ class StagePlan(Shown, BaseModel):
         entries = (Entry(change.label, change.steps, "would change", "cyan") for change in shown)
         return diff(title, entries, len(self.changes) - len(shown))
 
+    def too_many(self, most_changes: int | None) -> str | None:
+        """Say so where more stages would change than may.
+
+        Args:
+            most_changes: How many may; None for any number.
+        """
+        if most_changes is None or len(self.changes) <= most_changes:
+            return None
+        return f"{len(self.changes)} stages would change, and most_changes is {most_changes}"
+
+    def renamed(self, apart: Mapping[UUID, str]) -> StagePlan:
+        """Return the same plan, with what tells its stages apart from others of their names.
+
+        Args:
+            apart: The pipeline of each stage that a person would mistake, as `told_apart` gives it.
+        """
+        changes = (
+            change.model_copy(update={"pipeline": apart.get(change.stage_id)})
+            for change in self.changes
+        )
+        return self.model_copy(update={"changes": tuple(changes)})
+
     def cannot_be_undone(self) -> list[str]:
         """Say, for each stage that an undo could not restore, why."""
         return [

@@ -255,6 +255,10 @@ class StageUpdate(StageFields):
             for name, field in fields.items()
             if "type" in field
         } | {f"^{camel}$": fields[snake] for camel, snake in SNAKE_CASE.items() if snake in fields}
+        # A stage as it was read is an update, with what nobody can set.
+        schema["patternProperties"] |= {
+            f"^{name}$": {} for read in READ_ONLY_NAMES for name in (read, CAMEL_CASE[read])
+        }
         return schema
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
