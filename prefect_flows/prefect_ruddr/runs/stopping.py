@@ -1,9 +1,11 @@
 """Stops a run: whether its steps may still send, and who may say that they may not."""
 
+import signal
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from contextvars import copy_context
 from time import time
+from types import FrameType
 from typing import Any, Self
 from uuid import UUID, uuid4
 
@@ -76,9 +78,11 @@ def _sweep() -> None:
 
 
 class Watch:
-    """Stops a run when Prefect holds it, or the flow above it, for cancelled or ended.
+    """Stops a run that is interrupted, and one that Prefect holds for cancelled or ended.
 
-    A signal reaches the main thread alone, so a run in another thread would go on.
+    An interrupt stops it even where the exception gets lost: Python ignores what is raised in a
+    callback of the garbage collector, where a signal may well be handled. A signal reaches the
+    main thread alone, so a run in another thread learns from Prefect that it was cancelled.
 
     Args:
         stop: Set when the run is not to go on.
@@ -86,7 +90,8 @@ class Watch:
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
-        self._ended = threading.Event()
+        self._undone = ExitStack()
+        self._is_over = threading.Event()
         ids = {flow_run.id, flow_run.root_flow_run_id}
         self._flow_runs = [UUID(each) for each in ids if each]
         # The thread needs Prefect's settings.
@@ -97,15 +102,34 @@ class Watch:
     def __enter__(self) -> Self:
         if self._flow_runs:
             self._thread.start()
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._listen(number)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        self._is_over.set()
+        self._undone.close()
+
+    def _listen(self, number: signal.Signals) -> None:
+        handler = signal.getsignal(number)
+        if not callable(handler):
+            return
+
+        def handle(received: int, frame: FrameType | None) -> None:
+            try:
+                handler(received, frame)
+            except BaseException:
+                self._stop.set(f"it was interrupted by {number.name}")
+                raise
+
+        signal.signal(number, handle)
+        self._undone.callback(signal.signal, number, handler)
 
     def _watch(self) -> None:
         try:
             with get_client(sync_client=True) as client:
-                while not self._ended.wait(LOOK_SECONDS):
+                while not self._is_over.wait(LOOK_SECONDS):
                     for each in self._flow_runs:
                         state = client.read_flow_run(each).state
                         if state and (state.is_cancelling() or state.is_final()):
