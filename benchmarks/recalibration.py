@@ -1,8 +1,9 @@
 """Measures a recalibration of a large history, from rows to decisions.
 
 `python -m benchmarks.recalibration [ROWS …]` prints seconds and megabytes for so many rows (50,000
-and 200,000), each measured in a process of its own. The rows are made while they are read, as a
-file or a cursor gives them, and the libraries are loaded before.
+and 200,000), each measured in a process of its own: once from rows to decisions, and once as a
+whole run of the flow, with a Prefect server and a sandbox, up to the last PATCH. The rows are made
+while they are read, as a file or a cursor gives them, and the libraries are loaded before.
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import UUID
 
+from prefect.testing.utilities import prefect_test_harness
+from pydantic import SecretStr
+
 from benchmarks.tables import Row, show
+from prefect_ruddr import RuddrCredentials, recalibrate_stage_probabilities
 from prefect_ruddr.recalibration.estimate import WON, Cohort, evidence
 from prefect_ruddr.recalibration.evaluation import recalibrated
 from prefect_ruddr.recalibration.history import judged_history
 from prefect_ruddr.recalibration.options import RecalibrationOptions
+from prefect_ruddr.sandbox import Sandbox
 from prefect_ruddr.stages.stage import Stage, StageStatus
 
 NOW = datetime(2026, 3, 5, 9, 0, tzinfo=UTC)
@@ -49,10 +55,10 @@ STAGES = tuple(
 )
 
 
-def history(rows: int) -> Iterator[dict[str, Any]]:
+def history(rows: int, stages: Sequence[Stage] = STAGES) -> Iterator[dict[str, Any]]:
     """Yield rows as a query of a warehouse would: text, a few for each deal."""
     random = Random(1)  # noqa: S311 - sample data, nothing secret
-    *open_stages, won, lost = STAGES
+    *open_stages, won, lost = stages
     deal = 0
     made = 0
     while made < rows:
@@ -87,24 +93,55 @@ def measured(rows: int) -> dict[str, float]:
     }
 
 
+def measured_run(rows: int) -> dict[str, float]:
+    """Run the flow over so many rows; return seconds, megabytes and how many stages it wrote."""
+    pipeline = Sandbox(stages=7, rate=None)
+    with prefect_test_harness(server_startup_timeout=120), pipeline as sandbox:
+        key = RuddrCredentials(api_key=SecretStr(sandbox.api_key), base_url=sandbox.base_url)
+        stages = sorted(
+            key.get_client().list_stages(), key=lambda s: ("open", "won", "lost").index(s.status_id)
+        )
+        evidence(Cohort([1.0, 2.0], [WON, WON]), RecalibrationOptions().horizon, 0.8)
+        before, start = _megabytes(), time.perf_counter()
+        found = recalibrate_stage_probabilities(
+            key, history(rows, stages), as_of=NOW, approval="never"
+        )
+        return {
+            "rows": rows,
+            "seconds": time.perf_counter() - start,
+            "written": found.report.counts["updated"],
+            "megabytes": _megabytes() - before,
+        }
+
+
 def main() -> None:
     """Measure each number of rows in a process of its own."""
     if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(measured(int(sys.argv[2]))))
+        print(json.dumps({"pure": measured, "run": measured_run}[sys.argv[2]](int(sys.argv[3]))))
         return
-    rows = []
+    pure, runs = [], []
     for number in sys.argv[1:] or ["50000", "200000"]:
-        command = [sys.executable, "-m", "benchmarks.recalibration", "--one", number]
-        took = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        took = _in_a_process("pure", number)
         figures = (
             f"{took['deals']:,}",
             f"{took['judging']:.1f}",
             f"{took['evaluating']:.1f}",
             f"{took['megabytes']:.0f}",
         )
-        rows.append(Row(f"{took['rows']:,} rows", figures))
+        pure.append(Row(f"{took['rows']:,} rows", figures))
+        took = _in_a_process("run", number)
+        figures = (f"{took['written']}", f"{took['seconds']:.1f}", f"{took['megabytes']:.0f}")
+        runs.append(Row(f"{took['rows']:,} rows", figures))
     headings = ("", "deals", "judging, s", "evaluating, s", "more MB at the peak")
-    show("A recalibration, from rows to decisions", headings, rows)
+    show("A recalibration, from rows to decisions", headings, pure)
+    show("A run of the flow", ("", "stages written", "s", "more MB at the peak"), runs)
+
+
+def _in_a_process(what: str, number: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.recalibration", "--one", what, number]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    took: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return took
 
 
 def _row(deal: int, stage: Stage, at: datetime) -> dict[str, Any]:
