@@ -47,6 +47,7 @@ _SERVER_FIXTURES = {"prefect_api", "installation"}
 _SHARED = {"class", "module", "package"}
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in a hook of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a Prefect server, and keep tests together that share what is set up."""
     for item in items:
