@@ -109,7 +109,7 @@ def measured_run(rows: int) -> dict[str, float]:
         return {
             "rows": rows,
             "seconds": time.perf_counter() - start,
-            "written": found.report.counts["updated"],
+            "written": found.report.counts["updated"] if found.report else 0,
             "megabytes": _megabytes() - before,
         }
 
@@ -130,8 +130,8 @@ def main() -> None:
         )
         pure.append(Row(f"{took['rows']:,} rows", figures))
         took = _in_a_process("run", number)
-        figures = (f"{took['written']}", f"{took['seconds']:.1f}", f"{took['megabytes']:.0f}")
-        runs.append(Row(f"{took['rows']:,} rows", figures))
+        of_run = (f"{took['written']}", f"{took['seconds']:.1f}", f"{took['megabytes']:.0f}")
+        runs.append(Row(f"{took['rows']:,} rows", of_run))
     headings = ("", "deals", "judging, s", "evaluating, s", "more MB at the peak")
     show("A recalibration, from rows to decisions", headings, pure)
     show("A run of the flow", ("", "stages written", "s", "more MB at the peak"), runs)
