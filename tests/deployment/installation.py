@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from prefect_ruddr.sandbox import Sandbox
+
+API_KEY = "rk_deployed_6b0d93e1f27c"
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 PATIENCE = 120.0
@@ -75,6 +79,54 @@ class Installation:
         of_flow = {"flows": {"name": {"any_": [flow]}}}
         count: int = self.api.post("/flow_runs/count", json=of_flow).raise_for_status().json()
         return count
+
+
+@contextmanager
+def installed(
+    files: Path, sandbox: Sandbox, *, workers: int = 1, **settings: str
+) -> Iterator[Installation]:
+    """Start a server, deploy, save the block and start workers, as docs/deployment.md does.
+
+    Args:
+        files: Where all of it writes to.
+        sandbox: The Ruddr that the block leads to.
+        workers: How many there are, for one run each where there are several.
+        settings: Settings of Prefect, by the names of their environment variables.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    url = f"http://127.0.0.1:{port}/api"
+    environment = (
+        {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        | {
+            "DO_NOT_TRACK": "1",
+            "PREFECT_API_URL": url,
+            "PREFECT_HOME": str(files / "home"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_WORKER_QUERY_SECONDS": "0.5",
+        }
+        | settings
+    )
+    prefect = str(BIN / "prefect")
+    with ExitStack() as stack:
+        serve = (prefect, "server", "start", "--host", "127.0.0.1", "--port", port)
+        stack.enter_context(running(*serve, environment=environment, log=files / "server.log"))
+        api = stack.enter_context(httpx.Client(base_url=url, timeout=30, transport=Patient()))
+        wait_until_healthy(api)
+        deploy_output = make_deploy(environment)
+        save = "from prefect_ruddr import RuddrCredentials as R; R.from_env().save('default')"
+        key = {"RUDDR_API_KEY": sandbox.api_key, "RUDDR_BASE_URL": sandbox.base_url}
+        run_to_end(sys.executable, "-c", save, environment=environment | key)
+        work = (prefect, "worker", "start", "--pool", "ruddr", "--type", "process")
+        if workers > 1:
+            run_to_end(
+                *(prefect, "work-pool", "clear-concurrency-limit", "ruddr"), environment=environment
+            )
+            work += ("--limit", "1")
+        for number in range(workers):
+            log = files / f"worker-{number}.log"
+            stack.enter_context(running(*work, environment=environment, log=log))
+        yield Installation(api, environment, files, deploy_output)
 
 
 class Patient(httpx.HTTPTransport):
@@ -141,9 +193,9 @@ def wait_until_healthy(api: httpx.Client) -> None:
                 return
 
 
-def waiting_for(what: str) -> Iterator[None]:
+def waiting_for(what: str, patience: float = PATIENCE) -> Iterator[None]:
     """Give turns of looking at what another process does, until that takes too long."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         yield
         time.sleep(0.2)
