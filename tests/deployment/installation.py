@@ -117,12 +117,12 @@ def installed(
         save = "from prefect_ruddr import RuddrCredentials as R; R.from_env().save('default')"
         key = {"RUDDR_API_KEY": sandbox.api_key, "RUDDR_BASE_URL": sandbox.base_url}
         run_to_end(sys.executable, "-c", save, environment=environment | key)
-        work = (prefect, "worker", "start", "--pool", "ruddr", "--type", "process")
+        work = [prefect, "worker", "start", "--pool", "ruddr", "--type", "process"]
         if workers > 1:
             run_to_end(
                 *(prefect, "work-pool", "clear-concurrency-limit", "ruddr"), environment=environment
             )
-            work += ("--limit", "1")
+            work += ["--limit", "1"]
         for number in range(workers):
             log = files / f"worker-{number}.log"
             stack.enter_context(running(*work, environment=environment, log=log))

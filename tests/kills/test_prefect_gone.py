@@ -86,11 +86,11 @@ def test_the_report_still_reaches_its_caller_and_soon(
         assert process.stdout is not None
         process.stdin.write(json.dumps(updates_of(sandbox)).encode())
         process.stdin.close()
-        kind, text, counts = json.loads(process.stdout.readline())
-        took = time.monotonic() - gone_at[0]
-        held = sum(s["description"] == f"{s['id']}." for s in sandbox.stages)
-        process.kill()
-        process.wait()
+        with process:
+            kind, text, counts = json.loads(process.stdout.readline())
+            took = time.monotonic() - gone_at[0]
+            held = sum(s["description"] == f"{s['id']}." for s in sandbox.stages)
+            process.kill()
     assert kind == "RunNotRecorded"
     assert "Prefect could not record how the run ended" in text
     assert sum(counts.values()) == 60

@@ -74,7 +74,11 @@ def test_a_worker_that_is_lost_loses_nothing(
             sent = [r for r in sandbox.requests if r.method == "PATCH"]
             if len(sent) > EACH // 2:
                 lost.append(part_of[request.path.rpartition("/")[2]])
-                os.killpg(os.getpgid(process_of(runs[lost[0]])), signal.SIGKILL)
+                of_run = process_of(runs[lost[0]])
+                worker = int(Path(f"/proc/{of_run}/stat").read_text().rpartition(")")[2].split()[1])
+                assert b"worker" in Path(f"/proc/{worker}/cmdline").read_bytes()
+                for pid in (worker, of_run):
+                    os.kill(pid, signal.SIGKILL)
 
     sandbox.fail_next(1000, method="PATCH", delay=0.5)
     on_request(lose_a_worker)
