@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect.concurrency.sync import concurrency
 from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
@@ -247,26 +250,43 @@ def test_looking_costs_three_in_a_hundred_requests() -> None:
         assert methods(sandbox) == {"GET": 2 + 1 + 4 + 2, "PATCH": 200}
 
 
+@contextmanager
+def on_this_machine(sandbox: Sandbox, _: RuddrCredentials) -> Iterator[None]:
+    """Have the turn as another run of the machine has it."""
+    with locked(f"writing-{sandbox.workspace['id']}"):
+        yield
+
+
+@contextmanager
+def on_another_machine(_: Sandbox, ruddr_credentials: RuddrCredentials) -> Iterator[None]:
+    """Have the turn as a run of another machine has it, which shares no folder."""
+    ruddr_credentials.ensure_global_concurrency_limit()
+    with concurrency(str(ruddr_credentials.writers_limit), strict=True):
+        yield
+
+
+@pytest.mark.parametrize("somebody_writes", [on_this_machine, on_another_machine])
 def test_a_run_waits_for_the_one_that_writes_to_its_workspace(
-    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials, somebody_writes: Any
 ) -> None:
     """It says so in its log, and plans on what the other has left."""
-    turn = f"writing-{sandbox.workspace['id']}"
+    shared = ruddr_credentials.model_copy(update={"global_concurrency_limit": f"ruddr-{uuid4()}"})
     updates = updates_of(sandbox)
+    earlier = waiting()
     with ThreadPoolExecutor() as threads:
-        with locked(turn):
-            started = threads.submit(
-                copy_context().run, run, apply_stage_updates, ruddr_credentials, updates
-            )
-            eventually(
-                lambda: [each for each in logs_of_all() if "waiting for" in each["message"]],
-                lambda found: found,
-                seconds=180,
-            )
+        with somebody_writes(sandbox, shared):
+            shared.ensure_global_concurrency_limit()
+            started = threads.submit(copy_context().run, run, apply_stage_updates, shared, updates)
+            eventually(waiting, lambda found: found - earlier, seconds=180)
             sandbox.edit(updates[0]["id"], description=updates[0]["description"])
             assert patches(sandbox) == []
         ended = started.result(timeout=120)
     assert ended.outcomes == ["unchanged"] + ["updated"] * 17
+
+
+def waiting() -> set[str]:
+    """Return the ids of the log lines that say that a run waits."""
+    return {line["id"] for line in logs_of_all() if "waiting for" in line["message"]}
 
 
 def test_a_run_that_writes_has_the_turn_to_itself(

@@ -11,8 +11,17 @@ from prefect_ruddr.machine import locked
 from prefect_ruddr.runs.stopping import Stop
 from prefect_ruddr.stages.stage import Workspace
 
-POLL_SECONDS = 0.2
-"""How often a run looks whether the one before it has ended, in seconds."""
+LOOK_SECONDS = 0.2
+"""How often a run looks whether the one before it on its machine has ended, in seconds."""
+
+ASK_SECONDS = 0.5
+"""How often it asks Prefect whether the one before it on another machine has, in seconds."""
+
+LEASE_SECONDS = 60.0
+"""How long other machines wait for one that was lost, in seconds; the least that Prefect takes."""
+
+LOCKED = 423
+"""The status with which Prefect says that a limit is taken."""
 
 
 class Turn:
@@ -44,7 +53,8 @@ class Turn:
             return False
         self._waited = False
         try:
-            lock = locked(f"writing-{workspace.id}", partial(self._wait, workspace))
+            wait = partial(self._wait, workspace, LOOK_SECONDS)
+            lock = locked(f"writing-{workspace.id}", wait)
             self._held.enter_context(lock)
         except OSError as error:
             get_run_logger().warning(
@@ -52,17 +62,31 @@ class Turn:
                 error,
             )
         if self._limit:
-            # Loads a part of Prefect that nothing else needs.
-            from prefect.concurrency.sync import concurrency  # noqa: PLC0415
-
-            self._held.enter_context(concurrency(self._limit, occupy=1))
+            self._take_among_machines(self._limit, workspace)
         return self._waited
 
     def end(self) -> None:
         """Let the next run write."""
         self._held.close()
 
-    def _wait(self, workspace: Workspace) -> None:
+    def _take_among_machines(self, limit: str, workspace: Workspace) -> None:
+        # Loads a part of Prefect that nothing else needs.
+        from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError  # noqa: PLC0415
+        from prefect.concurrency.sync import concurrency  # noqa: PLC0415
+
+        while True:
+            # Prefect would wait by itself, but tell nobody, and not hear of a stop.
+            slot = concurrency(limit, max_retries=0, lease_duration=LEASE_SECONDS)
+            try:
+                self._held.enter_context(slot)
+            except ConcurrencySlotAcquisitionError as error:
+                if getattr(getattr(error.__cause__, "response", None), "status_code", 0) != LOCKED:
+                    raise
+                self._wait(workspace, ASK_SECONDS)
+            else:
+                return
+
+    def _wait(self, workspace: Workspace, seconds: float) -> None:
         if not self._waited:
             get_run_logger().info(
                 "Another run is writing to workspace %s: waiting for its end (allow_overlap=True"
@@ -71,4 +95,4 @@ class Turn:
             )
         self._waited = True
         self._stop.check()
-        time.sleep(POLL_SECONDS)
+        time.sleep(seconds)
