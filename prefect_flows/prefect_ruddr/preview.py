@@ -13,7 +13,7 @@ from prefect_ruddr.runs.intake import intake
 from prefect_ruddr.sources.rows import SourceRow
 from prefect_ruddr.stages.drift import MissingStage
 from prefect_ruddr.stages.pipelines import PipelineNames
-from prefect_ruddr.stages.plan import StagePlan, plan_stage_updates, told_apart
+from prefect_ruddr.stages.plan import StagePlan, plan_stage_updates
 from prefect_ruddr.stages.stage import FieldName, Stage
 
 
@@ -68,13 +68,12 @@ def preview(
     judged.compare(found.stages)
     if not swap_names:
         judged.refuse_swaps(found.stages)
-    plan = plan_stage_updates(judged.updates, found.stages, None, judged.pipelines)
+    plan = plan_stage_updates(
+        judged.updates, found.stages, None, judged.pipelines, whole=found.whole
+    )
     if plan.changes:
         # Known only for a run that changes something, so that both have the same digest.
         plan = plan.model_copy(update={"workspace": api.workspace()})
-        if not found.whole:
-            everything = read_all_stages(api).stages.values()
-            plan = plan.renamed(told_apart(everything, judged.pipelines))
     missing = judged.missing if may_be_missing else ()
     errors = judged.told_errors(but_missing=may_be_missing)
     refusal = plan.too_many(most_changes)

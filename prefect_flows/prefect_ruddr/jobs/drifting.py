@@ -94,8 +94,6 @@ def check_stage_drift(
         ]
     preparation = FromRows(rows, Rules(on_invalid="skip", swap_names=True))
     prepared = preparation.prepare(ruddr_credentials, Ledger())
-    if prepared.plan.changes:
-        prepared = prepared.told_apart(ruddr_credentials)
     judged = preparation.judged
     if errors := judged.told_errors(but_missing=True):
         raise InvalidStageUpdates(errors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
@@ -16,7 +16,6 @@ from prefect_ruddr.runs.steps import read_stages
 from prefect_ruddr.sources.rows import OnInvalid
 from prefect_ruddr.stages.order import WriteOrder, swap_errors, write_order
 from prefect_ruddr.stages.outcome import Ledger, StageOutcome
-from prefect_ruddr.stages.pipelines import PipelineNames
 from prefect_ruddr.stages.plan import StageChange, StagePlan, plan_stage_updates, told_apart
 from prefect_ruddr.stages.stage import FieldName, Stage
 
@@ -48,27 +47,11 @@ class Prepared:
         plan: The changes.
         order: The same, as they can be written.
         listed: The ids of stages as Ruddr lists them, as far as they were read.
-        pipelines: What pipelines are called.
-        whole: Whether all stages of the workspace were read.
     """
 
     plan: StagePlan = field(default_factory=lambda: StagePlan(workspace=None, changes=()))
     order: WriteOrder = field(default_factory=lambda: WriteOrder((), (), ()))
     listed: tuple[UUID, ...] = ()
-    pipelines: PipelineNames = field(default_factory=PipelineNames)
-    whole: bool = False
-
-    def told_apart(self, ruddr_credentials: RuddrCredentials) -> Prepared:
-        """Return the same, with stages that no person takes for others of the workspace.
-
-        A few stages are read by their ids, and then nothing is known of others of their names.
-        """
-        if self.whole:
-            return self
-        live = read_stages(ruddr_credentials, None)
-        plan = self.plan.renamed(told_apart(live.stages.values(), self.pipelines))
-        order = write_order(plan.changes, live.stages)
-        return replace(self, plan=plan, order=order, listed=live.order, whole=True)
 
 
 class Preparation(Protocol):
@@ -121,13 +104,15 @@ class FromRows:
         if not self._rules.swap_names:
             judged.refuse_swaps(live.stages)
             self._stop_at_errors()
-        plan = plan_stage_updates(judged.updates, live.stages, None, judged.pipelines)
+        plan = plan_stage_updates(
+            judged.updates, live.stages, None, judged.pipelines, whole=live.whole
+        )
         order = write_order(plan.changes, live.stages)
         ledger.settle(StageOutcome.unchanged(live.stages[each]) for each in plan.unchanged)
         if plan.changes:
             # Asked for only now, so that a run without changes sends nothing but the reads.
             plan = plan.model_copy(update={"workspace": ruddr_credentials.verify()})
-        return Prepared(plan, order, live.order, judged.pipelines, live.whole)
+        return Prepared(plan, order, live.order)
 
     def _stop_at_errors(self) -> None:
         errors = self._judged.errors
@@ -162,8 +147,8 @@ class FromChanges:
             return Prepared()
         require_workspace(ruddr_credentials, planned)
         live = read_stages(ruddr_credentials, [change.stage_id for change in planned.changes])
-        pipelines = ruddr_credentials.pipeline_names
-        names = told_apart(live.stages.values(), pipelines)
+        stages, pipelines = live.stages.values(), ruddr_credentials.pipeline_names
+        names = told_apart(stages, pipelines, whole=live.whole)
         valid = []
         for change in planned.changes:
             stage = live.stages.get(change.stage_id)
@@ -190,7 +175,7 @@ class FromChanges:
             order = write_order(valid, live.stages)
         now = datetime.now(UTC)
         plan = planned.model_copy(update={"changes": tuple(valid), "created_at": now})
-        return Prepared(plan, order, live.order, pipelines, live.whole)
+        return Prepared(plan, order, live.order)
 
 
 def _needs_no_write(change: StageChange, stage: Stage) -> StageOutcome | None:

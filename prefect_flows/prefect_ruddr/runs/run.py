@@ -125,10 +125,7 @@ class _Run:
 
     def _prepare(self) -> None:
         self._ledger = Ledger()
-        prepared = self._preparation.prepare(self._ruddr_credentials, self._ledger)
-        if not self._manner.dry_run and self._manner.question.is_asked(prepared.plan):
-            prepared = prepared.told_apart(self._ruddr_credentials)
-        self.prepared = prepared
+        self.prepared = self._preparation.prepare(self._ruddr_credentials, self._ledger)
 
     def _ask(self) -> None:
         plan, question = self.prepared.plan, self._manner.question

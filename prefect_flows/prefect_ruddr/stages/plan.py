@@ -211,18 +211,6 @@ class StagePlan(Shown, BaseModel):
             return None
         return f"{len(self.changes)} stages would change, and most_changes is {most_changes}"
 
-    def renamed(self, apart: Mapping[UUID, str]) -> StagePlan:
-        """Return the same plan, with what tells its stages apart from others of their names.
-
-        Args:
-            apart: The pipeline of each stage that a person would mistake, as `told_apart` gives it.
-        """
-        changes = (
-            change.model_copy(update={"pipeline": apart.get(change.stage_id)})
-            for change in self.changes
-        )
-        return self.model_copy(update={"changes": tuple(changes)})
-
     def cannot_be_undone(self) -> list[str]:
         """Say, for each stage that an undo could not restore, why."""
         return [
@@ -257,6 +245,8 @@ def plan_stage_updates(
     live: Mapping[UUID, Stage],
     workspace: Workspace | None,
     pipelines: PipelineNames | None = None,
+    *,
+    whole: bool = True,
 ) -> StagePlan:
     """Find what really differs between the updates and the live stages.
 
@@ -266,6 +256,8 @@ def plan_stage_updates(
             more than one stage has.
         workspace: The workspace that the stages were read from.
         pipelines: What people call the pipelines.
+        whole: Whether these are known to be all stages of the workspace. Of others, it is not
+            known which names more than one stage has, so each is shown with its pipeline.
 
     Returns:
         A change for each update that differs, and the ids of the stages that need none.
@@ -289,7 +281,7 @@ def plan_stage_updates(
     """
     changes: list[StageChange] = []
     unchanged: list[UUID] = []
-    apart = told_apart(live.values(), pipelines or PipelineNames())
+    apart = told_apart(live.values(), pipelines or PipelineNames(), whole=whole)
     for update in updates:
         stage = live[update.id]
         fields = tuple(
@@ -350,8 +342,16 @@ def labelled(stage_name: str, pipeline: str | None) -> str:
     return f"{stage_name} ({pipeline})" if pipeline else stage_name
 
 
-def told_apart(stages: Iterable[Stage], pipelines: PipelineNames) -> dict[UUID, str]:
-    """Return the pipeline of each stage that has a name for it or shares its own with another."""
+def told_apart(
+    stages: Iterable[Stage], pipelines: PipelineNames, *, whole: bool
+) -> dict[UUID, str]:
+    """Return the pipeline of each stage that others may share a name with, or whose has a name.
+
+    Args:
+        stages: Stages of a workspace.
+        pipelines: What people call the pipelines.
+        whole: Whether these are all of its stages.
+    """
     listed = list(stages)
     called = {
         pipeline: pipelines.name_of(pipeline)
@@ -365,12 +365,13 @@ def told_apart(stages: Iterable[Stage], pipelines: PipelineNames) -> dict[UUID, 
     told: dict[UUID, str] = {}
     for named in same.values():
         known = Counter(stage.opportunity_pipeline_id for stage in named)
+        is_alone = whole and len(named) == 1
         for stage in named:
             pipeline = stage.opportunity_pipeline_id
             if pipeline and known[pipeline] == 1:
-                if len(named) > 1 or pipeline in pipelines.ids.values():
+                if not is_alone or pipeline in pipelines.ids.values():
                     told[stage.id] = called[pipeline]
-            elif len(named) > 1:
+            elif not is_alone:
                 told[stage.id] = f"id {stage.id}"
     return told
 
