@@ -32,7 +32,7 @@ def test_every_item_is_read_once_and_in_order(count: int, size: int) -> None:
     while not pages.complete:
         begin = 0 if pages.last_id is None else pages.last_id.int + 1
         page = DEALS[:count][begin : begin + size]
-        read += pages.add(Page(page, has_more=begin + size < count))
+        read += pages.add(Page(page, has_more=begin + size < count)).items
         asked += 1
     assert read == DEALS[:count]
     assert asked == max(1, -(-count // size))

@@ -173,7 +173,8 @@ def test_a_stage_that_was_deleted_is_drift(
     assert (event["payload"]["stages"], event["payload"]["missing"]) == (0, 1)
     assert event["resource"]["ruddr.missing"] == "1"
     of_run = run(check_stage_drift, ruddr_credentials, flow_run_id=wanted.flow_run_id)
-    assert table(of_run.flow_run_id, DRIFT_KEY) == [{"stage": "Negotiation"} | deleted]
+    label = "Negotiation (pipeline b9c85ac3)"
+    assert table(of_run.flow_run_id, DRIFT_KEY) == [{"stage": label} | deleted]
     for stage in sandbox.stages[:3]:
         sandbox.delete(stage["id"])
     failed = run(check_stage_drift, ruddr_credentials, file, fail_on_drift=True)

@@ -58,7 +58,7 @@ def test_an_undo_asks_too(sandbox: Sandbox, ruddr_credentials: RuddrCredentials,
     """The form shows what goes back."""
     first = run(apply_stage_updates, ruddr_credentials, [update_of(sandbox)])
     asked = ask(undo_stage_updates, ruddr_credentials, first.flow_run_id, **ALWAYS)
-    assert "- Discovery: probability 0.26 → 0.25" in asked.form
+    assert "- Discovery (pipeline b9c85ac3): probability 0.26 → 0.25" in asked.form
     assert asked.answer(approve=True, digest=asked.digest).state.is_completed()
     assert sandbox.stage(stage_id(sandbox))["probability"] == 0.25
 

@@ -103,7 +103,9 @@ def test_the_log_holds_the_plan_and_where_all_of_it_is(
     assert plan.endswith(
         f"  All of it: https://prefect.example.org/artifacts/artifact/{artifact['id']}"
     )
-    [written] = [line for line in lines if line.startswith("Negotiation: description ")]
+    [written] = [
+        line for line in lines if line.startswith("Negotiation (pipeline b9c85ac3): description ")
+    ]
     assert lines.index(plan) < lines.index(written)
 
 

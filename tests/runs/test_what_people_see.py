@@ -151,7 +151,9 @@ def test_the_plan_table_has_a_row_for_each_changed_field(
     stage = next(s for s in sandbox.stages if s["description"] is None)
     update = {"id": stage["id"], "description": "New.", "probability": 0.37, "name": stage["name"]}
     ended = run(apply_stage_updates, ruddr_credentials, [update], dry_run=True)
-    said = {"stage id": stage["id"], "stage": stage["name"]}
+    # Read by its id alone, it may not be the only one of its name.
+    pipeline = stage["opportunityPipelineId"][:8]
+    said = {"stage id": stage["id"], "stage": f"{stage['name']} (pipeline {pipeline})"}
     assert table(ended.flow_run_id, PLAN_KEY) == [
         {**said, "field": "description", "before": None, "after": "New."},
         {**said, "field": "probability", "before": stage["probability"], "after": 0.37},

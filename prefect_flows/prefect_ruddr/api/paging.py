@@ -40,8 +40,8 @@ class Pages(Generic[T]):
         >>> from types import SimpleNamespace
         >>> from uuid import UUID
         >>> pages = Pages()
-        >>> pages.add(Page([SimpleNamespace(id=UUID(int=7))], has_more=True))
-        [namespace(id=UUID('00000000-0000-0000-0000-000000000007'))]
+        >>> pages.add(Page([SimpleNamespace(id=UUID(int=7))], has_more=True)).has_more
+        True
         >>> pages.last_id, pages.complete
         (UUID('00000000-0000-0000-0000-000000000007'), False)
     """
@@ -51,8 +51,8 @@ class Pages(Generic[T]):
         self.complete = False
         self._last_ids: set[UUID] = set()
 
-    def add(self, page: Page[T]) -> list[T]:
-        """Go on to the next page, and return what is in this one.
+    def add(self, page: Page[T]) -> Page[T]:
+        """Go on to the next page, and return this one.
 
         Raises:
             UnexpectedResponse: The list would never end.
@@ -65,4 +65,4 @@ class Pages(Generic[T]):
             if self.last_id in self._last_ids:
                 raise UnexpectedResponse("the same page came twice", status=200)
             self._last_ids.add(self.last_id)
-        return page.items
+        return page

@@ -69,17 +69,18 @@ def read_live_stages(api: RuddrApi, stage_ids: Iterable[UUID]) -> LiveStages:
     order: list[UUID] = []
     pages = api.stage_pages()
     pages_read = 0
-    while pages_read < len(missing) and len(missing) + pages_read > 1:
-        page = next(pages, None)
-        if page is None:
-            return LiveStages(found, tuple(order), whole=True)
+    whole = False
+    while not whole and pages_read < len(missing) and len(missing) + pages_read > 1:
+        page = next(pages)
         pages_read += 1
-        for stage in page:
+        whole = not page.has_more
+        for stage in page.items:
             found[stage.id] = stage
             order.append(stage.id)
             missing.pop(stage.id, None)
-    found.update(_one_by_one(api, missing))
-    return LiveStages(found, tuple(order))
+    if not whole:
+        found.update(_one_by_one(api, missing))
+    return LiveStages(found, tuple(order), whole)
 
 
 def read_all_stages(api: RuddrApi) -> LiveStages:

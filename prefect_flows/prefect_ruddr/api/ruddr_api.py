@@ -96,13 +96,14 @@ class RuddrApi:
         Args:
             name: Only stages whose name is exactly this.
         """
-        return [stage for page in self.stage_pages(name) for stage in page]
+        return [stage for page in self.stage_pages(name) for stage in page.items]
 
     async def alist_stages(self, name: str | None = None) -> list[Stage]:
         """Async version of `list_stages`."""
-        return [stage async for page in self._apages(partial(page_call, name)) for stage in page]
+        pages = self._apages(partial(page_call, name))
+        return [stage async for page in pages for stage in page.items]
 
-    def stage_pages(self, name: str | None = None) -> Iterator[list[Stage]]:
+    def stage_pages(self, name: str | None = None) -> Iterator[Page[Stage]]:
         """Read the list page by page, each when it is asked for: one GET.
 
         Args:
@@ -172,14 +173,14 @@ class RuddrApi:
         """Return a text in which the key is masked, where a server has echoed it."""
         return self._connection.without_key(text)
 
-    def _pages(self, call_after: Callable[[UUID | None], Call[Page[Item]]]) -> Iterator[list[Item]]:
+    def _pages(self, call_after: Callable[[UUID | None], Call[Page[Item]]]) -> Iterator[Page[Item]]:
         pages: Pages[Item] = Pages()
         while not pages.complete:
             yield pages.add(self._run(call_after(pages.last_id)).value)
 
     async def _apages(
         self, call_after: Callable[[UUID | None], Call[Page[Item]]]
-    ) -> AsyncIterator[list[Item]]:
+    ) -> AsyncIterator[Page[Item]]:
         pages: Pages[Item] = Pages()
         while not pages.complete:
             yield pages.add((await self._arun(call_after(pages.last_id))).value)
