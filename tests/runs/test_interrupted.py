@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -115,33 +116,40 @@ def test_a_run_that_is_interrupted_leaves_an_account(
     assert slow.stages == before
 
 
+@contextmanager
+def handled_by(handler: Any) -> Iterator[None]:
+    """Have SIGINT handled so, whatever whoever started the tests wants of it."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_python_ignores_stops_a_run_all_the_same() -> None:
     """It is handled in whatever code runs just then, and some code may raise nothing."""
     stop, something = Stop(), Sandbox()
     is_gone = weakref.ref(something, lambda _: signal.raise_signal(signal.SIGINT))
 
-    with Watch(stop):
+    with handled_by(signal.default_int_handler), Watch(stop):
         del something
 
     assert is_gone() is None
     with pytest.raises(RunStopped, match="interrupted by SIGINT"):
         stop.check()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_signal_that_a_person_handles_does_not_stop_a_run() -> None:
     """Whoever has a handler that raises nothing wants the run to go on."""
     handled: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _: handled.append(number))
-    try:
-        with Watch(stop := Stop()):
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+
+    with handled_by(lambda number, _: handled.append(number)), Watch(stop := Stop()):
+        signal.raise_signal(signal.SIGINT)
 
     stop.check()
-    assert handled == [signal.SIGTERM]
+    assert handled == [signal.SIGINT]
 
 
 def test_a_run_that_prefect_cancels_writes_no_more(slow: Sandbox, on_request: OnRequest) -> None:
