@@ -55,7 +55,9 @@ Workspace **Acme Consulting**. **Not every stage holds what was asked for.**
 
 ```python
 from prefect_ruddr import RuddrCredentials, undo_stage_updates
-undo_stage_updates(RuddrCredentials.from_env(), "{flow_run_id}")
+ruddr_credentials = RuddrCredentials.from_env()
+flow_run_id = "{flow_run_id}"
+undo_stage_updates(ruddr_credentials, flow_run_id)
 ```"""
 
 DRY_RUN_SUMMARY = """\

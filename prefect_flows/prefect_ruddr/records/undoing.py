@@ -33,7 +33,10 @@ def how_to_undo(flow_run_id: UUID, block_name: str | None) -> str:
             [
                 "```python",
                 "from prefect_ruddr import RuddrCredentials, undo_stage_updates",
-                f'undo_stage_updates({loaded}, "{flow_run_id}")',
+                # A longer line is cut off in Prefect's UI.
+                f"ruddr_credentials = {loaded}",
+                f'flow_run_id = "{flow_run_id}"',
+                "undo_stage_updates(ruddr_credentials, flow_run_id)",
                 "```",
             ]
         )
