@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 import yaml
 from prefect.utilities.collections import visit_collection
+from prefect.utilities.schema_tools import validate
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
@@ -165,6 +166,9 @@ def test_the_form_takes_a_stage_as_it_was_read() -> None:
     schema = StageUpdate.model_json_schema()
     for row in (read, {to_camel(name): value for name, value in read.items()}):
         jsonschema.validate(row, schema)
+    without = read | {"opportunity_pipeline_id": None}
+    for row in (without, {to_camel(name): value for name, value in without.items()}):
+        validate(row, schema, raise_on_error=True, preprocess=True)
     with pytest.raises(jsonschema.ValidationError, match="does not match"):
         jsonschema.validate({**read, "created": "2025"}, schema)
 

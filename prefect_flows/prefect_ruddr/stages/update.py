@@ -259,6 +259,12 @@ class StageUpdate(StageFields):
         schema["patternProperties"] |= {
             f"^{name}$": {} for read in READ_ONLY_NAMES for name in (read, CAMEL_CASE[read])
         }
+        # Ruddr may leave the pipeline out of an answer, and then the stage has none.
+        pipeline = fields["opportunity_pipeline_id"] | {"type": ["string", "null"]}
+        schema["patternProperties"] |= {
+            "^opportunity_pipeline_id$": {"type": pipeline["type"]},
+            f"^{CAMEL_CASE['opportunity_pipeline_id']}$": pipeline,
+        }
         return schema
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
