@@ -245,16 +245,15 @@ class RuddrCredentials(CredentialsBlock):
         Raises:
             GlobalConcurrencyLimitError: When the credentials name no limit.
         """
-        if self.global_concurrency_limit is None:
+        limit, writers_limit = self.global_concurrency_limit, self.writers_limit
+        if limit is None or writers_limit is None:
             raise GlobalConcurrencyLimitError(
                 "the credentials name no limit: set global_concurrency_limit to a name of your"
                 " choice, the same for all who share the workspace"
             )
         bucket = Bucket(self.requests_per_second, self.burst)
-        ensure_global_concurrency_limit(self.global_concurrency_limit, bucket)
-        one_writer = GlobalConcurrencyLimitCreate(
-            name=f"{self.global_concurrency_limit}-writers", limit=1
-        )
+        ensure_global_concurrency_limit(limit, bucket)
+        one_writer = GlobalConcurrencyLimitCreate(name=writers_limit, limit=1)
         with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
             client.create_global_concurrency_limit(one_writer)
 

@@ -13,7 +13,7 @@ from prefect_ruddr.runs.intake import intake
 from prefect_ruddr.sources.rows import SourceRow
 from prefect_ruddr.stages.drift import MissingStage
 from prefect_ruddr.stages.pipelines import PipelineNames
-from prefect_ruddr.stages.plan import StagePlan, plan_stage_updates
+from prefect_ruddr.stages.plan import StagePlan
 from prefect_ruddr.stages.stage import FieldName, Stage
 
 
@@ -66,11 +66,7 @@ def preview(
     judged.refuse_other_fields(only_fields)
     found = read_all_stages(api) if judged.by_name else read_live_stages(api, judged.stage_ids)
     judged.compare(found.stages)
-    if not swap_names:
-        judged.refuse_swaps(found.stages)
-    plan = plan_stage_updates(
-        judged.updates, found.stages, None, judged.pipelines, whole=found.whole
-    )
+    plan, _ = judged.planned(found, swap_names=swap_names)
     if plan.changes:
         # Known only for a run that changes something, so that both have the same digest.
         plan = plan.model_copy(update={"workspace": api.workspace()})

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
+from prefect_ruddr.api.reading import LiveStages
 from prefect_ruddr.errors import InvalidStageUpdates
 from prefect_ruddr.sources.rows import SourceRow
 from prefect_ruddr.stages.drift import MissingStage
 from prefect_ruddr.stages.judging import Wanted, judge
 from prefect_ruddr.stages.names import StageName, StageNames
-from prefect_ruddr.stages.order import swap_errors, write_order
+from prefect_ruddr.stages.order import WriteOrder, swap_errors, write_order
 from prefect_ruddr.stages.outcome import StageOutcome
 from prefect_ruddr.stages.pipelines import PipelineNames
-from prefect_ruddr.stages.plan import plan_stage_updates
+from prefect_ruddr.stages.plan import StagePlan, plan_stage_updates
 from prefect_ruddr.stages.stage import FieldName, Stage
 from prefect_ruddr.stages.update import StageUpdate, StageUpdateLike
 from prefect_ruddr.texts import listed
@@ -180,17 +181,28 @@ class Intake:
                 row.errors.append(f"id = {row.stage_id}: the workspace has no such stage")
         self._note_repeated()
 
-    def refuse_swaps(self, live: Mapping[UUID, Stage]) -> None:
-        """Find the rows that would swap the names of stages, which needs to be allowed.
+    def planned(self, live: LiveStages, *, swap_names: bool) -> tuple[StagePlan, WriteOrder]:
+        """Plan what the good rows want, and find those that swap names although they may not.
 
         Args:
-            live: The stages by id, those of `compare`.
+            live: The stages, those of `compare`.
+            swap_names: Whether stages may swap their names.
+
+        Returns:
+            The plan, without the rows that were refused, and its changes as they can be written.
         """
-        changes = plan_stage_updates(self.updates, live, None, self.pipelines).changes
-        why = swap_errors(write_order(changes, live))
+        plan, order = self._planned(live)
+        why = {} if swap_names else swap_errors(order)
+        if not why:
+            return plan, order
         for row in self.rows:
             if row.stage_id and row.stage_id in why:
                 row.errors.append(why[row.stage_id])
+        return self._planned(live)
+
+    def _planned(self, live: LiveStages) -> tuple[StagePlan, WriteOrder]:
+        plan = plan_stage_updates(self.updates, live.stages, None, self.pipelines, whole=live.whole)
+        return plan, write_order(plan.changes, live.stages)
 
     def _find(self, row: JudgedRow, name: StageName, names: StageNames) -> None:
         try:

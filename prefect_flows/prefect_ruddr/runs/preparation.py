@@ -16,7 +16,7 @@ from prefect_ruddr.runs.steps import read_stages
 from prefect_ruddr.sources.rows import OnInvalid
 from prefect_ruddr.stages.order import WriteOrder, swap_errors, write_order
 from prefect_ruddr.stages.outcome import Ledger, StageOutcome
-from prefect_ruddr.stages.plan import StageChange, StagePlan, plan_stage_updates, told_apart
+from prefect_ruddr.stages.plan import StageChange, StagePlan, told_apart
 from prefect_ruddr.stages.stage import FieldName, Stage
 
 
@@ -101,13 +101,8 @@ class FromRows:
         live = read_stages(ruddr_credentials, wanted) if wanted != [] else LiveStages({}, ())
         judged.compare(live.stages)
         self._stop_at_errors()
-        if not self._rules.swap_names:
-            judged.refuse_swaps(live.stages)
-            self._stop_at_errors()
-        plan = plan_stage_updates(
-            judged.updates, live.stages, None, judged.pipelines, whole=live.whole
-        )
-        order = write_order(plan.changes, live.stages)
+        plan, order = judged.planned(live, swap_names=self._rules.swap_names)
+        self._stop_at_errors()
         ledger.settle(StageOutcome.unchanged(live.stages[each]) for each in plan.unchanged)
         if plan.changes:
             # Asked for only now, so that a run without changes sends nothing but the reads.
