@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import takewhile
 from numbers import Real
 from typing import Any
 
@@ -44,6 +45,25 @@ def one_line(text: str, most: int = LONGEST_TEXT) -> str:
     if line.isprintable():
         return line
     return "".join(c if c.isprintable() or c in _JOINERS else "\ufffd" for c in line)
+
+
+def where_they_differ(one: str, other: str, most: int) -> tuple[str, str]:
+    """Return two texts on a line each, of which a long one is cut to where they begin to differ.
+
+    Args:
+        one: Any text.
+        other: Any other text.
+        most: How many characters of each are kept at the most; `…` is where some are cut.
+
+    Examples:
+        >>> where_they_differ("A deal as good as won.", "A deal as good as lost.", 16)
+        ('…good as won.', '…good as lost.')
+    """
+    lines = [one_line(text, max(len(text), 1)) for text in (one, other)]
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*lines, strict=False)))
+    begin = max(same - most // 2, 0) if max(map(len, lines)) > most else 0
+    left, right = (one_line(f"…{line[begin + 1 :]}" if begin else line, most) for line in lines)
+    return left, right
 
 
 def markdown(value: object, most: int = LONGEST_TEXT) -> str:

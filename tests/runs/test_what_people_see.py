@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from prefect_ruddr import RuddrCredentials, apply_stage_updates
+from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
 from prefect_ruddr.records.plan_table import PLAN_KEY
 from prefect_ruddr.records.progress import PROGRESS_KEY
@@ -167,6 +167,26 @@ def test_the_plan_table_has_a_row_for_each_changed_field(
         f"1 stage to change, 0 unchanged in workspace **{workspace['name']}**"
         f" (`{workspace['id']}`). A dry run: nothing is written.",
     ]
+
+
+def test_long_descriptions_leave_both_sides_of_the_plan_table_in_view(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+) -> None:
+    """Each cell shows where they differ; the whole texts are on the right, and an undo has them."""
+    stage = sandbox.stages[0]["id"]
+    said = "The buyer has seen the proposal and has asked for terms. "
+    sandbox.edit(stage, description=f"{said}Legal reads the draft.")
+    update = {"id": stage, "description": f"{said}Legal has signed it.", "probability": 0.37}
+    ended = run(apply_stage_updates, ruddr_credentials, [update])
+    rows = table(ended.flow_run_id, PLAN_KEY)
+    in_view = ["stage", "field", "before", "after", "stage id"]
+    assert [list(row) for row in rows] == [[*in_view, "before in full", "after in full"]] * 2
+    assert rows[0]["before"] == "…d for terms. Legal reads the draft."
+    assert rows[0]["after"] == "…d for terms. Legal has signed it."
+    assert rows[0]["after in full"] == update["description"]
+    assert rows[1]["after in full"] == rows[1]["after"] == 0.37
+    run(undo_stage_updates, ruddr_credentials, ended.flow_run_id)
+    assert sandbox.stage(stage)["description"] == f"{said}Legal reads the draft."
 
 
 def test_the_summary_reads_well(sandbox: Sandbox, ruddr_credentials: RuddrCredentials) -> None:

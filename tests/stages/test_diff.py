@@ -50,6 +50,27 @@ def test_a_long_diff_is_cut_and_says_so() -> None:
     assert str(long).count("would change") == 6
 
 
+def test_of_long_texts_the_part_is_shown_where_they_differ() -> None:
+    """A word that changes in the middle of a page is seen."""
+    same = "The buyer has seen our proposal and has asked for terms. " * 3
+    before, after = f"{same}Legal reads the draft.", f"{same}Legal has signed it. {same}"
+    change = FieldChange(field="description", before=before, after=after)
+    (line,) = str(PLAN.model_copy(update={"changes": (only(change),)})).splitlines()[2:]
+    assert line.endswith("has asked for terms. Legal reads the draft. → …" + line.split(" → …")[1])
+    assert "Legal has signed it. The buyer" in line
+    assert all(len(text) <= 60 for text in line.removeprefix("    description  ").split(" → "))
+
+
+def test_a_long_text_beside_none_is_shown_from_its_beginning() -> None:
+    """There is nothing that it could differ from."""
+    change = FieldChange(field="description", before=None, after="A word. " * 20)
+    assert "(none) → A word. A word." in str(PLAN.model_copy(update={"changes": (only(change),)}))
+
+
+def only(field: FieldChange) -> StageChange:
+    return CHANGE.model_copy(update={"fields": (field,)})
+
+
 def test_a_report_shows_what_did_not_work_first() -> None:
     """And each with its reason."""
     report = StageReport(

@@ -19,10 +19,16 @@ from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.runtime import flow_run
 
+from prefect_ruddr.stages.diff import in_view
+
 Row = Mapping[str, Any]
 
 ROWS_DIGEST = "rows_digest"
 """Where the metadata of a table hold the digest of its rows."""
+
+LONGEST_CELL = 40
+"""How many characters of a text a cell shows: two such columns fit into a window of 1200 pixels,
+as Prefect's UI does not break the lines of a cell."""
 
 PAGE = 200
 """How many artifacts Prefect's API gives at once."""
@@ -79,6 +85,25 @@ def table_of(rows: Sequence[Row], metadata: Mapping[str, str]) -> tuple[str, dic
     """Return the data of a table artifact, and the metadata with the digest of the rows."""
     text = json.dumps(rows)
     return text, {**metadata, ROWS_DIGEST: _digest(text)}
+
+
+def side_by_side(rows: Sequence[Row], one: str, other: str) -> list[Row]:
+    """Cut the long texts of two columns to where they differ, so that both can be seen.
+
+    Where any is cut, two more columns at the end have the texts in full.
+    """
+    cut = [in_view(row[one], row[other], LONGEST_CELL) for row in rows]
+    if cut == [(row[one], row[other]) for row in rows]:
+        return list(rows)
+    return [
+        {**row, one: left, other: right, in_full(one): row[one], in_full(other): row[other]}
+        for row, (left, right) in zip(rows, cut, strict=True)
+    ]
+
+
+def in_full(column: str) -> str:
+    """Return the name of the column that has the texts of another in full."""
+    return f"{column} in full"
 
 
 def read_table(artifact: Artifact) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect_ruddr.records.artifacts import publish_table
+from prefect_ruddr.records.artifacts import publish_table, side_by_side
 from prefect_ruddr.stages.drift import DRIFT_KEY, StageDrift
 from prefect_ruddr.texts import markdown
 
@@ -19,7 +19,7 @@ def publish_drift(drift: StageDrift) -> None:
         }
         for each in drift.missing
     ]
-    rows = missing + [
+    differing = [
         {
             "stage": change.label,
             "field": field.field,
@@ -30,4 +30,5 @@ def publish_drift(drift: StageDrift) -> None:
         for change in drift.plan.changes
         for field in change.fields
     ]
+    rows = [*missing, *side_by_side(differing, "wanted", "live")]
     publish_table(DRIFT_KEY, rows, f"### {markdown(drift.in_one_line())}", {})

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import groupby
-from typing import Any
 from uuid import UUID
 
 from prefect.client.schemas.objects import Artifact
 
 from prefect_ruddr.errors import PlanNotFound
 from prefect_ruddr.machine import machine_id
-from prefect_ruddr.records.artifacts import publish_table, read_table
+from prefect_ruddr.records.artifacts import Row, in_full, publish_table, read_table, side_by_side
 from prefect_ruddr.stages.plan import FieldChange, StageChange, StagePlan
 from prefect_ruddr.stages.stage import Workspace
 from prefect_ruddr.texts import count, one_line
@@ -43,9 +42,9 @@ def publish_plan(plan: StagePlan, *, dry_run: bool) -> UUID:
     return publish_table(PLAN_KEY, plan_rows(plan), description, metadata)
 
 
-def plan_rows(plan: StagePlan) -> list[dict[str, Any]]:
+def plan_rows(plan: StagePlan) -> list[Row]:
     """Return the plan as the rows of its table."""
-    return [
+    rows = [
         {
             STAGE: change.label,
             FIELD: field.field,
@@ -56,6 +55,7 @@ def plan_rows(plan: StagePlan) -> list[dict[str, Any]]:
         for change in plan.changes
         for field in change.fields
     ]
+    return side_by_side(rows, BEFORE, AFTER)
 
 
 def plan_metadata(plan: StagePlan, *, dry_run: bool) -> dict[str, str]:
@@ -91,7 +91,11 @@ def published_plan(artifact: Artifact) -> StagePlan:
                     stage_id=UUID(stage_id),
                     stage_name=label,
                     fields=tuple(
-                        FieldChange(field=row[FIELD], before=row[BEFORE], after=row[AFTER])
+                        FieldChange(
+                            field=row[FIELD],
+                            before=row.get(in_full(BEFORE), row[BEFORE]),
+                            after=row.get(in_full(AFTER), row[AFTER]),
+                        )
                         for row in of_stage
                     ),
                 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect_ruddr.records.artifacts import publish
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
-from prefect_ruddr.stages.diff import value_text
+from prefect_ruddr.stages.diff import value_texts
 from prefect_ruddr.stages.outcome import (
     GOOD,
     SUMMARY_KEY,
@@ -78,7 +78,7 @@ def _changes(changed: Sequence[StageOutcome]) -> list[str]:
         "|---|---|---|---|",
         *(
             f"| {markdown(line.label)} | {field}"
-            f" | {markdown(value_text(before))} | {markdown(value_text(after))} |"
+            f" | {' | '.join(map(markdown, value_texts(before, after)))} |"
             for line in changed[:MOST_LINES]
             for field, before, after in line.steps
         ),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from prefect_ruddr.stages.stage import FieldName, FieldValue
-from prefect_ruddr.texts import one_line
+from prefect_ruddr.texts import one_line, where_they_differ
 
 LONGEST_VALUE = 60
 """How many characters of a value a line shows."""
@@ -35,19 +35,35 @@ class Entry(NamedTuple):
     note: str | None = None
 
 
-def value_text(value: FieldValue) -> str:
-    """Return a field's value as a person reads it, on one line."""
+def in_view(
+    before: FieldValue, after: FieldValue, most: int = LONGEST_VALUE
+) -> tuple[FieldValue, FieldValue]:
+    """Return the two values of a change; long texts are cut to where they begin to differ."""
+    one, other = (value if isinstance(value, str) else "" for value in (before, after))
+    if max(len(one), len(other)) <= most:
+        return before, after
+    left, right = where_they_differ(one, other, most)
+    return left if one else before, right if other else after
+
+
+def value_texts(before: FieldValue, after: FieldValue) -> tuple[str, str]:
+    """Return the two values of a change as a person reads them, each on one line."""
+    one, other = map(_value_text, in_view(before, after))
+    return one, other
+
+
+def _value_text(value: FieldValue) -> str:
     if value is None:
         return "(none)"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else one_line(str(value), LONGEST_VALUE)
+    return f"{value:g}" if isinstance(value, float) else one_line(str(value))
 
 
 def change_text(steps: Iterable[FieldStep]) -> str:
     """Return the changes of a stage on one line: `probability 0.75 → 0.8, is_active yes → no`."""
     return ", ".join(
-        f"{field} {value_text(before)} → {value_text(after)}" for field, before, after in steps
+        f"{field} {' → '.join(value_texts(before, after))}" for field, before, after in steps
     )
 
 
@@ -66,9 +82,10 @@ def diff(title: str, entries: Iterable[Entry], left_out: int = 0) -> Text:
         width = max((len(field) for field, _, _ in entry.steps), default=0)
         for field, before, after in entry.steps:
             text.append(f"\n    {field.ljust(width)}  ", "not bold")
-            text.append(value_text(before), "not bold red")
+            one, other = value_texts(before, after)
+            text.append(one, "not bold red")
             text.append(" → ", "not bold")
-            text.append(value_text(after), "not bold green")
+            text.append(other, "not bold green")
         if entry.note:
             text.append(f"\n    {one_line(entry.note)}", "not bold yellow")
     if left_out:
