@@ -13,15 +13,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from prefect_server import API_URL, prefect_server
+
 # Before Prefect is imported: it reads its settings then. Each worker of pytest-xdist has a home
-# of its own, and none has this person's.
+# and a Prefect API of its own, and none has this person's.
+os.environ["PREFECT_API_URL"] = API_URL
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["RUDDR_STATE_FOLDER"] = tempfile.mkdtemp(prefix="ruddr-state-")
 
+import prefect
 import pytest
 from hypothesis import settings
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from pydantic import SecretStr
 
@@ -59,19 +65,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def prefect_api() -> Iterator[None]:
-    """A real Prefect API with a database of its own, for all tests of this process.
+def prefect_api(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Path]:
+    """A real Prefect API with a database of its own, started for the first test that needs it.
 
     Without heartbeats: at the end of a flow, the thread that sends them takes a second to stop.
-    """
-    # It imports Prefect's server, which takes a third of the time until the first test.
-    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
 
+    Yields:
+        The database.
+    """
+    home = tmp_path_factory.mktemp("prefect-server")
+    kept = pytestconfig.cache.mkdir("prefect") / f"{prefect.__version__}.db"
     with (
-        prefect_test_harness(server_startup_timeout=120),
+        prefect_server(home, kept),
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
-        yield
+        yield home / "prefect.db"
+        # The last lines and events are still on their way.
+        APILogWorker.instance().drain()
+        EventsWorker.drain_all()
 
 
 @pytest.fixture(scope="session")

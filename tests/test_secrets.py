@@ -21,7 +21,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr, ValidationError
 
 import prefect_ruddr
@@ -241,7 +241,7 @@ def test_what_is_no_key_is_not_masked() -> None:
 
 
 @pytest.fixture(scope="module")
-def traces(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def traces(prefect_api: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """All that runs of every kind leave behind, by where it was found."""
     folder = tmp_path_factory.mktemp("traces")
     (folder / "errors").mkdir()
@@ -268,7 +268,6 @@ def traces(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> dict[
         )
         sent = json.dumps([(r.path, dict(r.headers)) for r in sandbox.requests]).encode()
     assert b"all runs have ended" in ended.stdout, ended.stderr.decode()[-3000:]
-    database = Path(PREFECT_API_DATABASE_CONNECTION_URL.value().partition("///")[2])
     results = (folder / "home" / "storage").iterdir()
     # Prefect's server stores events a few seconds later; those of the last run come last.
     events = eventually(recorded_events, lambda told: b'"of-a-user"' in told)
@@ -279,7 +278,7 @@ def traces(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "pickled errors": b"".join(p.read_bytes() for p in (folder / "errors").iterdir()),
         "results kept": b"".join(path.read_bytes() for path in results),
         "the database of the Prefect API": b"".join(
-            path.read_bytes() for path in sorted(database.parent.glob(f"{database.name}*"))
+            path.read_bytes() for path in sorted(prefect_api.parent.glob(f"{prefect_api.name}*"))
         ),
         "events": events,
         **{of: recorded(of) for of in ("flow_runs", "task_runs", "logs", "artifacts")},

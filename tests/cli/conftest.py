@@ -1,7 +1,8 @@
-"""Runs the command as a process, against the sandbox."""
+"""Runs the command against the sandbox: in this process, or in one of its own."""
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL
 
+from prefect_ruddr.cli import main
 from prefect_ruddr.sandbox import Sandbox
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -39,8 +41,37 @@ def with_prefect(environment: dict[str, str], prefect_api: None) -> dict[str, st
 
 
 @pytest.fixture
-def command(environment: dict[str, str], tmp_path: Path) -> Command:
-    """Run `prefect-ruddr` to its end, in a folder of its own."""
+def command(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Command:
+    """Run the command to its end in this process, in a folder of its own."""
+    logger = logging.getLogger("prefect_ruddr")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", True)
+    # What the command would set for its process.
+    monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        logger.handlers.clear()  # each names the standard error of its time
+        for name, value in {**environment, **more}.items():
+            monkeypatch.setenv(name, value)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        printed, said = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return subprocess.CompletedProcess(arguments, ended.value.code, printed, said)
+
+    return run
+
+
+@pytest.fixture
+def process(environment: dict[str, str], tmp_path: Path) -> Command:
+    """Run `prefect-ruddr` to its end as a process, in a folder of its own."""
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""The command as a process: its exit codes, what it prints and where."""
+"""The command: its exit codes, what it prints and where."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def test_what_was_exported_plans_nothing_and_is_no_drift(command: Command, name:
     assert drifted.stdout == f"No drift from {name}: 18 stages compared\n"
 
 
-def test_an_export_goes_to_standard_output(command: Command) -> None:
+def test_an_export_goes_to_standard_output(process: Command) -> None:
     """The stages and nothing else, in the format asked for."""
-    ended = command("export", "--format", "jsonl")
+    ended = process("export", "--format", "jsonl")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert len([json.loads(line) for line in ended.stdout.splitlines()]) == 18
 
 
-def test_a_plan_with_changes_ends_with_2(command: Command, edited: str, sandbox: Sandbox) -> None:
+def test_a_plan_with_changes_ends_with_2(process: Command, edited: str, sandbox: Sandbox) -> None:
     """It shows them, and nothing is written."""
-    ended = command("plan", edited)
+    ended = process("plan", edited)
     assert (ended.returncode, ended.stderr) == (2, "")
     assert re.search(r"1 would change, 0 unchanged", ended.stdout)
     assert "Negotiation (pipeline b9c85ac3)  would change" in ended.stdout  # there is another one
@@ -360,10 +360,10 @@ def test_the_command_starts_sooner_than_a_flow(environment: dict[str, str]) -> N
 
 
 def test_a_run_is_applied_and_undone(
-    with_prefect: dict[str, str], command: Command, edited: str, sandbox: Sandbox
+    with_prefect: dict[str, str], process: Command, edited: str, sandbox: Sandbox
 ) -> None:
     """Both are flow runs that Prefect records; the report and the run's id are printed."""
-    applied = command("apply", edited, PREFECT_API_URL=with_prefect["PREFECT_API_URL"])
+    applied = process("apply", edited, PREFECT_API_URL=with_prefect["PREFECT_API_URL"])
     assert (applied.returncode, applied.stderr) == (0, "")
     assert applied.stdout.startswith("1 updated")
     assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.8
@@ -371,7 +371,7 @@ def test_a_run_is_applied_and_undone(
     # Quiet here, and whole in Prefect.
     recorded = eventually(lambda: [line["message"] for line in logs(UUID(run))], bool)
     assert "1 updated" in recorded
-    undone = command("undo", run)
+    undone = process("undo", run)
     assert (undone.returncode, undone.stderr) == (0, "")
     assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.75
 
@@ -397,9 +397,9 @@ def test_a_run_asks_where_its_plan_is_risky_and_not_for_longer_than_told(
 
 
 @pytest.mark.usefixtures("with_prefect")
-def test_a_run_that_fails_is_one_line_without_a_traceback(command: Command, tmp_path: Path) -> None:
+def test_a_run_that_fails_is_one_line_without_a_traceback(process: Command, tmp_path: Path) -> None:
     """The report is printed, and the reason is last."""
-    ended = command("apply", write(tmp_path, f"id,probability\n{MISSING},0.5\n"))
+    ended = process("apply", write(tmp_path, f"id,probability\n{MISSING},0.5\n"))
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert ended.stderr.startswith("prefect-ruddr: ")
@@ -408,17 +408,17 @@ def test_a_run_that_fails_is_one_line_without_a_traceback(command: Command, tmp_
 
 @pytest.mark.usefixtures("with_prefect")
 def test_a_block_holds_the_key(
-    command: Command, ruddr_credentials: RuddrCredentials, edited: str
+    process: Command, ruddr_credentials: RuddrCredentials, edited: str
 ) -> None:
     """Instead of the environment; a block that is not there is one line."""
     ruddr_credentials.save("command", overwrite=True)
     try:
-        ended = command("plan", edited, "--block", "command", RUDDR_API_KEY="")
+        ended = process("plan", edited, "--block", "command", RUDDR_API_KEY="")
     finally:
         RuddrCredentials.delete("command")
     # Prefect may say that it still sends what it records.
     said = [line for line in ended.stderr.splitlines() if "Still processing" not in line]
     assert (ended.returncode, said) == (2, [])
-    missing = command("plan", edited, "--block", "nowhere")
+    missing = process("plan", edited, "--block", "nowhere")
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)
     assert "block nowhere" in missing.stderr

@@ -33,6 +33,7 @@ def bash(script: str, folder: Path, environment: dict[str, str]) -> tuple[int, s
     return ended.returncode, ended.stdout
 
 
+@pytest.mark.long
 def test_the_shell_examples_do_what_they_say(
     with_prefect: dict[str, str], tmp_path: Path, sandbox: Sandbox
 ) -> None:

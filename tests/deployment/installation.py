@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -17,12 +15,11 @@ from typing import Any
 import httpx
 
 from prefect_ruddr.sandbox import Sandbox
+from prefect_server import PATIENCE, free_port, wait_until_healthy, waiting_for
 
 API_KEY = "rk_deployed_6b0d93e1f27c"
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PATIENCE = 120.0
-"""Seconds until a process or a run counts as stuck, on the slowest machine."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +90,7 @@ def installed(
         workers: How many there are, for one run each where there are several.
         settings: Settings of Prefect, by the names of their environment variables.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = str(listener.getsockname()[1])
+    port = str(free_port())
     url = f"http://127.0.0.1:{port}/api"
     environment = (
         {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -112,7 +108,7 @@ def installed(
         serve = (prefect, "server", "start", "--host", "127.0.0.1", "--port", port)
         stack.enter_context(running(*serve, environment=environment, log=files / "server.log"))
         api = stack.enter_context(httpx.Client(base_url=url, timeout=30, transport=Patient()))
-        wait_until_healthy(api)
+        wait_until_healthy(url)
         deploy_output = make_deploy(environment)
         save = "from prefect_ruddr import RuddrCredentials as R; R.from_env().save('default')"
         key = {"RUDDR_API_KEY": sandbox.api_key, "RUDDR_BASE_URL": sandbox.base_url}
@@ -183,20 +179,3 @@ def run_to_end(*words: str, environment: dict[str, str]) -> str:
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
-
-
-def wait_until_healthy(api: httpx.Client) -> None:
-    """Wait until the server answers."""
-    for _ in waiting_for("the Prefect server"):
-        with suppress(httpx.TransportError):
-            if api.get("/health").is_success:
-                return
-
-
-def waiting_for(what: str, patience: float = PATIENCE) -> Iterator[None]:
-    """Give turns of looking at what another process does, until that takes too long."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        yield
-        time.sleep(0.2)
-    raise TimeoutError(f"still waiting for {what}")

@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 from prefect import Flow
-from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
 import prefect_ruddr
-from deployment.installation import running, waiting_for
+from deployment.installation import running
 from prefect_ruddr import RuddrCredentials, flows, sandbox
 from prefect_ruddr.runs import approval
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
 from prefect_ruddr.stages.plan import RISKY_PROBABILITY_CHANGE
+from prefect_server import waiting_for
 from runs.asking import Asked
 from runs.records import flow_runs_that_wait, patches
 
@@ -104,30 +104,13 @@ def test_async_flows_change_stages(sandbox: Sandbox, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == "1 updated\n"
 
 
-# In place of Prefect's harness, which starts a server: the one of these tests, and no heartbeats,
-# which take a second to stop at the end of a flow.
-SHARED = """
-import prefect.testing.utilities
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-quiet = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-prefect.testing.utilities.prefect_test_harness = lambda **_: temporary_settings(quiet)
-"""
-
-
-@pytest.mark.parametrize(
-    "conftest",
-    [pytest.param(SHARED, id="a server"), pytest.param("", id="no server", marks=pytest.mark.long)],
-)
-@pytest.mark.usefixtures("prefect_api")
-def test_the_tests_of_the_page_pass(conftest: str, tmp_path: Path) -> None:
-    """As a project of somebody's own has them."""
+@pytest.mark.long
+def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
+    """As a project of somebody's own has them, with a server of Prefect's harness."""
     Page("docs/testing.md").write_files(tmp_path)
-    (tmp_path / "conftest.py").write_text(conftest, encoding="utf-8")
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=tmp_path,
-        env={**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())},
         capture_output=True,
         text=True,
         check=False,

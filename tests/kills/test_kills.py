@@ -25,7 +25,7 @@ from runs.conftest import OnRequest
 from runs.records import Ended, artifacts, flow_runs_named, patches, run
 from runs.updates import updates_of
 
-STAGES = 60
+STAGES = 40
 
 Moment = Callable[[Sandbox, RecordedRequest], bool]
 """Tells, of each request that arrives, whether this is when to kill the process."""
@@ -67,7 +67,7 @@ def between_writes_and_their_record(sandbox: Sandbox, request: RecordedRequest) 
 
 
 MOMENTS = [
-    pytest.param(after_writes(25), range(25, STAGES), id="in the middle"),
+    pytest.param(after_writes(20), range(20, STAGES), id="in the middle"),
     pytest.param(while_reading, [0], id="while reading", marks=pytest.mark.long),
     pytest.param(before_the_first_write, [0], id="before the first write", marks=pytest.mark.long),
     pytest.param(after_writes(1), range(1, 17), id="at the first write", marks=pytest.mark.long),
@@ -138,16 +138,17 @@ def test_the_same_flow_again_ends_where_one_run_would_have(
     assert sorted(stage_id for stage_id, _ in patches(sandbox)) == sorted(missing)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("prefect_api")
 def test_an_undo_takes_back_what_a_killed_run_wrote(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
 ) -> None:
     """It left a plan and no account; what it had not written is found as it was."""
     before = sandbox.stages
-    flow_run_id = killed(sandbox, updates_of(sandbox), on_request, after_writes(25))
+    flow_run_id = killed(sandbox, updates_of(sandbox), on_request, after_writes(20))
     assert len(artifacts(flow_run_id, PLAN_KEY)) == 1
     written = len(set(descriptions(sandbox).items()) - set(descriptions_of(before).items()))
-    assert 25 <= written < STAGES
+    assert 20 <= written < STAGES
 
     undo = run(undo_stage_updates, ruddr_credentials, flow_run_id)
 
@@ -157,6 +158,7 @@ def test_an_undo_takes_back_what_a_killed_run_wrote(
     assert sandbox.stages == before
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("prefect_api")
 def test_an_undo_knows_of_a_killed_attempt_behind_one_that_only_failed(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
@@ -164,14 +166,14 @@ def test_an_undo_knows_of_a_killed_attempt_behind_one_that_only_failed(
     """A worker that starts the same flow run again may get no further than to report a 401."""
     before = sandbox.stages
     updates = updates_of(sandbox)
-    flow_run_id = killed(sandbox, updates, on_request, after_writes(25))
+    flow_run_id = killed(sandbox, updates, on_request, after_writes(20))
     sandbox.fail_next(status=401)
     again = started_again(flow_run_id, ruddr_credentials, updates)
     assert again.report.counts["not_attempted"] == STAGES
 
     undo = run(undo_stage_updates, ruddr_credentials, flow_run_id)
 
-    assert undo.report.counts["updated"] >= 25
+    assert undo.report.counts["updated"] >= 20
     assert sandbox.stages == before
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from benchmarks.postgres import postgres, programs
 
-from deployment.installation import API_KEY, Installation, installed, waiting_for
+from deployment.installation import API_KEY, Installation, installed
 from docs.pages import Page
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
+from prefect_server import waiting_for
 from runs.conftest import OnRequest
 from runs.updates import updates_of
 

@@ -15,8 +15,9 @@ from prefect.concurrency.sync import concurrency
 from pydantic import SecretStr
 
 from prefect_ruddr import RuddrCredentials, apply_stage_updates, undo_stage_updates
+from prefect_ruddr.api import calls, reading
 from prefect_ruddr.machine import locked
-from prefect_ruddr.runs import steps
+from prefect_ruddr.runs import applying, steps
 from prefect_ruddr.sandbox import RecordedRequest, Sandbox
 
 from .conftest import OnRequest
@@ -28,10 +29,22 @@ EDITED = "A colleague was here."
 Moment = Callable[[RecordedRequest], bool]
 
 
+PAGE_SIZE = 10
+"""In place of 100, so that a list has several pages without hundreds of stages."""
+
+
 @pytest.fixture
-def large() -> Iterator[Sandbox]:
+def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of the list has ten stages, and half a page is read again at a time."""
+    for module in (calls, reading):
+        monkeypatch.setattr(module, "PAGE_SIZE", PAGE_SIZE)
+    monkeypatch.setattr(applying, "MOST_IN_A_SLICE", PAGE_SIZE // 2)
+
+
+@pytest.fixture
+def large(short_pages: None) -> Iterator[Sandbox]:
     """A workspace of more stages than are written after one reading."""
-    with Sandbox(stages=120, rate=None) as sandbox:
+    with Sandbox(stages=12, rate=None) as sandbox:
         yield sandbox
 
 
@@ -78,7 +91,7 @@ def test_an_edit_after_the_plan_is_a_conflict_and_stays(
     large: Sandbox, on_request: OnRequest
 ) -> None:
     """All of them, wherever in the list: live unlike before is not written."""
-    edited = [stage["id"] for stage in large.stages[::10]]
+    edited = [stage["id"] for stage in large.stages[::4]]
     edit_at(
         on_request,
         the_workspace_is_read,
@@ -109,7 +122,7 @@ def test_an_edit_while_others_are_written_is_a_conflict_too(
 
     ended = run(apply_stage_updates, key_to(large), updates_of(large))
 
-    assert ended.outcomes == ["updated"] * 119 + ["conflict"]
+    assert ended.outcomes == ["updated"] * 11 + ["conflict"]
     assert large.stage(last)["description"] == EDITED
 
 
@@ -195,7 +208,7 @@ def test_the_report_tells_what_is_so_at_the_end(large: Sandbox, on_request: OnRe
     assert outcome.error == (
         f"written, but somebody has changed it since: description is {EDITED!r}, not {wanted!r}"
     )
-    assert ended.report.counts["updated"] == 119
+    assert ended.report.counts["updated"] == 11
     sandbox_before_undo = large.stage(first)["description"]
     undo = run(undo_stage_updates, key_to(large), ended.flow_run_id)
     assert undo.report.counts["conflict"] == 1
@@ -243,11 +256,12 @@ def test_a_reading_that_has_grown_old_is_made_again(
     assert methods(sandbox) == {"GET": 1 + 1 + 1 + 3 + 1, "PATCH": 3}
 
 
-def test_looking_costs_three_in_a_hundred_requests() -> None:
-    """200 stages: two pages for the plan and whose key it is, four before writing, two after."""
-    with Sandbox(stages=200, rate=None) as sandbox:
+@pytest.mark.usefixtures("short_pages")
+def test_looking_costs_three_requests_for_each_page() -> None:
+    """Two pages: read for the plan and whose key it is, in two halves before writing, and after."""
+    with Sandbox(stages=2 * PAGE_SIZE, rate=None) as sandbox:
         run(apply_stage_updates, key_to(sandbox), updates_of(sandbox))
-        assert methods(sandbox) == {"GET": 2 + 1 + 4 + 2, "PATCH": 200}
+        assert methods(sandbox) == {"GET": 2 + 1 + 4 + 2, "PATCH": 2 * PAGE_SIZE}
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL
 
-from deployment.installation import waiting_for
 from docs.pages import ROOT, Page
 from prefect_ruddr import RuddrCredentials, flows
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
+from prefect_server import waiting_for
 from runs.records import eventually
 
 PAGE = Page("docs/deployment.md")

@@ -19,10 +19,11 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL
 
-from deployment.installation import PATIENCE, running, waiting_for
+from deployment.installation import running
 from docs.pages import Page
 from prefect_ruddr import RuddrCredentials, apply_stage_updates
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID, Sandbox
+from prefect_server import PATIENCE, waiting_for
 from runs.records import child_runs
 from runs.updates import updates_of
 from starting.records import require_applied_and_undone
@@ -130,6 +131,7 @@ def test_a_users_flow_applies_updates(
     require_applied_and_undone(sandbox, ruddr_credentials, UUID(applied["id"]), before)
 
 
+@pytest.mark.long
 def test_apply_stage_updates_applies_updates(
     sandbox: Sandbox,
     ruddr_credentials: RuddrCredentials,
