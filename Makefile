@@ -59,14 +59,12 @@ undo: $(READY) ## Undo the last 'make run'
 ui: $(READY) ## Open Prefect's UI on the last 'make run'
 	@$(run_prefect) examples/show_ui.py
 
-# The search for the key looks into every frame, so it has a process to itself.
 # Each process that tests has a Prefect server of its own, which takes as much again.
 PARALLEL := -n logical --maxprocesses 4 --dist loadgroup
 
 .PHONY: test
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -q tests/test_secrets.py
-	@$(BIN)/python -m pytest -q $(PARALLEL) --ignore=tests/test_secrets.py
+	@$(BIN)/python -m pytest -q $(PARALLEL)
 
 .PHONY: test-fast
 test-fast: $(READY) ## Run the tests that need no Prefect server and no generator, for the inner loop

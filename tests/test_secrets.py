@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import html
 import json
 import os
@@ -19,6 +20,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+import tblib.pickling_support  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect.settings import PREFECT_API_URL
@@ -81,6 +83,17 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__context__
 
 
+@pytest.fixture(params=["by themselves", "beside Dask"])
+def _errors(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Dask has every copy and pickle of an error keep its traceback and what led to it."""
+    before = copyreg.dispatch_table.copy()
+    if request.param == "beside Dask":
+        tblib.pickling_support.install()
+    yield
+    copyreg.dispatch_table.clear()
+    copyreg.dispatch_table.update(before)
+
+
 def test_the_search_finds_a_key_in_every_form() -> None:
     """What is looked for is what would be there."""
     for hidden in (
@@ -96,7 +109,7 @@ def test_the_search_finds_a_key_in_every_form() -> None:
             require_absent(b"before " + hidden + b" after", "this")
 
 
-@pytest.mark.usefixtures("short_waits")
+@pytest.mark.usefixtures("short_waits", "_errors")
 @pytest.mark.parametrize("fault", [name for name in FAULTS if name != "none"])
 def test_no_error_holds_the_key(call: Callable[..., Any], fault: str) -> None:
     """Nor what led to it, nor its traceback with the variables of every frame, nor its pickle."""
@@ -139,7 +152,7 @@ NOT_TOLD = {"id", "headers", "redirection"}
 """Where an error tells nothing of what the server said."""
 
 
-@pytest.mark.usefixtures("short_waits")
+@pytest.mark.usefixtures("short_waits", "_errors")
 @pytest.mark.parametrize("where", ECHOES)
 def test_a_key_that_a_server_echoes_is_masked(
     call: Callable[..., Any], where: str, caplog: pytest.LogCaptureFixture

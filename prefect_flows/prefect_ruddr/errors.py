@@ -41,12 +41,13 @@ All of them pickle, and none of them holds a key, a request or a body of unbound
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import copy
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 from uuid import UUID
 
 from prefect_ruddr.texts import one_line
+
+E = TypeVar("E", bound="RuddrRequestError")
 
 MOST_TEXTS = 20
 """How many of the server's `errors` an error keeps."""
@@ -235,7 +236,7 @@ class RuddrRequestError(RuddrError):
             attempts: How many times the request was sent.
             hide: Returns a text without what must not be shown in it.
         """
-        error = copy(self)
+        error = self._copied()
         error.stage_id = stage_id
         error.attempts = attempts
         error.message = hide(self.message)
@@ -243,9 +244,13 @@ class RuddrRequestError(RuddrError):
         error.args = (error.message,)
         return error
 
+    def _copied(self) -> Self:
+        # Not `copy`: beside Dask it keeps the traceback and what led to the error, and so the key.
+        return _restored(type(self), self.args, self.__dict__.copy())
+
     def read_back(self, finding: str) -> Self:
         """Return a copy that says what reading the stage showed of the write."""
-        error = copy(self)
+        error = self._copied()
         error.message = f"{self.message}; read back: {finding}"
         error.was_read_back = True
         return error
@@ -333,9 +338,7 @@ def _in_seconds(seconds: float) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
-def _restored(
-    kind: type[RuddrRequestError], args: tuple[Any, ...], state: dict[str, Any]
-) -> RuddrRequestError:
+def _restored(kind: type[E], args: tuple[Any, ...], state: dict[str, Any]) -> E:
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(state)
