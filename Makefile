@@ -73,7 +73,7 @@ test-fast: $(READY) ## Run the tests that need no Prefect server and no generato
 
 .PHONY: test-all
 test-all: $(READY) ## Run the tests and the long suite: kills, long fuzzing, every way to start
-	@$(BIN)/python -m pytest -q $(PARALLEL) -m "long or not long"
+	@HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q $(PARALLEL) -m "long or not long"
 
 .PHONY: test-wheel
 test-wheel: $(READY) ## Install the wheel as anybody does, without the lock, and use it

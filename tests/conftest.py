@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import os
 import shutil
 import subprocess
@@ -44,9 +45,10 @@ ROOT = Path(__file__).parents[1]
 API_KEY = "rk_test_4f9d2c7b1a8e"
 
 # A busy machine is slow now and then; that says nothing about an example.
-settings.register_profile("repository", deadline=None)
-# For the inner loop: `make test-fast`.
+settings.register_profile("repository", deadline=None, max_examples=50)
+# For the inner loop and for the long suite: `make test-fast` and `make test-all`.
 settings.register_profile("fast", deadline=None, max_examples=10)
+settings.register_profile("thorough", deadline=None, max_examples=200)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repository"))
 
 _SERVER_FIXTURES = {"prefect_api", "installation"}
@@ -62,6 +64,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         definitions = getattr(item, "_fixtureinfo").name2fixturedefs.values()  # noqa: B009
         if any(fixture[-1].scope in _SHARED for fixture in definitions):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what has been imported: it stays, and is most of all there is."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,7 @@ def test_a_contract_that_the_generator_warns_about_is_refused(project: Path) -> 
     assert result.returncode != 0
 
 
+@pytest.mark.long
 def test_the_page_on_a_changed_api_leads_to_a_client_that_fits(
     project: Path, tmp_path: Path
 ) -> None:

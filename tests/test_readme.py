@@ -99,6 +99,7 @@ def make(target: str, home: Path) -> str:
     return ran.stdout
 
 
+@pytest.mark.long
 def test_make_run_tells_its_story_and_make_undo_undoes_it(tmp_path: Path) -> None:
     """From deals to numbers with reasons, to pictures; and nothing is left running."""
     printed = make("run", tmp_path)

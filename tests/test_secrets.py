@@ -12,6 +12,7 @@ import sys
 import traceback
 from base64 import b64encode, encodebytes
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -258,6 +259,7 @@ def traces(prefect_api: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """All that runs of every kind leave behind, by where it was found."""
     folder = tmp_path_factory.mktemp("traces")
     (folder / "errors").mkdir()
+    since = datetime.now(UTC)
     with Sandbox(api_key=KEY, rate=None, stages=len(FAULTS)) as sandbox:
         stage_ids = [stage["id"] for stage in sandbox.stages]
         for stage_id, fault in zip(stage_ids, FAULTS.values(), strict=True):
@@ -283,7 +285,7 @@ def traces(prefect_api: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     assert b"all runs have ended" in ended.stdout, ended.stderr.decode()[-3000:]
     results = (folder / "home" / "storage").iterdir()
     # Prefect's server stores events a few seconds later; those of the last run come last.
-    events = eventually(recorded_events, lambda told: b'"of-a-user"' in told)
+    events = eventually(lambda: recorded_events(since), lambda told: b'"of-a-user"' in told)
     return {
         "standard output": ended.stdout,
         "standard error": ended.stderr,
@@ -294,16 +296,18 @@ def traces(prefect_api: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
             path.read_bytes() for path in sorted(prefect_api.parent.glob(f"{prefect_api.name}*"))
         ),
         "events": events,
-        **{of: recorded(of) for of in ("flow_runs", "task_runs", "logs", "artifacts")},
+        **{of: recorded(of, since) for of in ("flow_runs", "task_runs", "logs", "artifacts")},
     }
 
 
-def recorded(of: str) -> bytes:
-    """Return what the Prefect API tells about all runs, page by page."""
+def recorded(of: str, since: datetime) -> bytes:
+    """Return what the Prefect API tells about the runs since then, page by page."""
+    later = {"after_": since.isoformat()}
+    wanted = {"flow_runs": {"start_time": later}, "logs": {"timestamp": later}}
     pages: list[bytes] = []
     more = True
     while more:
-        asked = {"offset": 200 * len(pages)}
+        asked = {**wanted, "offset": 200 * len(pages)}
         response = httpx.post(f"{PREFECT_API_URL.value()}/{of}/filter", json=asked, timeout=60)
         response.raise_for_status()
         pages.append(response.content)
@@ -311,9 +315,10 @@ def recorded(of: str) -> bytes:
     return b"".join(pages)
 
 
-def recorded_events() -> bytes:
-    """Return all events that the Prefect API tells of, page by page."""
-    response = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json={}, timeout=60)
+def recorded_events(since: datetime) -> bytes:
+    """Return the events since then that the Prefect API tells of, page by page."""
+    asked = {"filter": {"occurred": {"since": since.isoformat()}}}
+    response = httpx.post(f"{PREFECT_API_URL.value()}/events/filter", json=asked, timeout=60)
     pages = [response.raise_for_status().content]
     while following := response.json()["next_page"]:
         response = httpx.get(following, timeout=60)

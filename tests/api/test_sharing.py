@@ -76,7 +76,7 @@ def test_coroutines_share_one_client(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, made: list[str]
 ) -> None:
     """Of the event loop that they run in."""
-    wanted = updates(sandbox, 200)
+    wanted = updates(sandbox, 60)
 
     async def change_all() -> list[Any]:
         api = ruddr_credentials.get_client()

@@ -181,6 +181,7 @@ def test_every_public_name_is_in_the_reference_once() -> None:
     assert sorted(IN_THE_REFERENCE) == sorted([*public, "prefect_ruddr.errors"])
 
 
+@pytest.mark.long
 def test_the_site_has_the_pages_and_needs_no_network(tmp_path: Path) -> None:
     """Built as `make docs` builds it: no warning, and nothing that a browser would fetch."""
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path)]

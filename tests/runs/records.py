@@ -161,7 +161,7 @@ def eventually(read: Callable[[], T], is_there: Callable[[T], object], seconds: 
     deadline = time.monotonic() + seconds
     while not is_there(found := read()):
         assert time.monotonic() < deadline, f"not within {seconds} s; there is {found!r}"
-        time.sleep(0.05)
+        time.sleep(0.1)
     return found
 
 

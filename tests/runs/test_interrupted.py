@@ -74,7 +74,13 @@ def started(sandbox: Sandbox, name: str) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(signal.SIGTERM, id="SIGTERM"),
+        pytest.param(signal.SIGINT, id="SIGINT", marks=pytest.mark.long),
+    ],
+)
 def test_a_run_that_is_interrupted_leaves_an_account(
     slow: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest, sent: signal.Signals
 ) -> None:

@@ -298,6 +298,7 @@ print(report.model_dump_json())
 """
 
 
+@pytest.mark.long
 def test_another_process_can_undo_a_run(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from prefect.client.schemas.objects import Artifact
 
@@ -28,8 +28,6 @@ from .workspaces import (
 
 LEFT_OUT = st.none() | pipelines
 
-few = settings(max_examples=40)
-
 
 @st.composite
 def chains(draw: st.DrawFn) -> tuple[Live, list[StagePlan], Live]:
@@ -42,7 +40,6 @@ def chains(draw: st.DrawFn) -> tuple[Live, list[StagePlan], Live]:
     return before, plans, live
 
 
-@few
 @given(workspaces_and_updates())
 def test_a_plan_gives_every_stage_what_was_asked_for(
     case: tuple[Live, list[StageUpdate]],
@@ -65,7 +62,6 @@ def test_undoing_restores_the_workspace(case: tuple[Live, list[StageUpdate]]) ->
     assert values(restored.values()) == values(live.values())
 
 
-@few
 @given(workspaces_and_updates())
 def test_the_inverse_of_the_inverse_is_the_plan(case: tuple[Live, list[StageUpdate]]) -> None:
     """Undoing an undo does again what was done."""
@@ -86,7 +82,6 @@ def test_planning_twice_gives_nothing_the_second_time(
     assert again.unchanged == tuple(update.id for update in updates)
 
 
-@few
 @given(workspaces_and_updates(LEFT_OUT))
 def test_every_update_is_changed_or_unchanged(case: tuple[Live, list[StageUpdate]]) -> None:
     """A plan accounts for every stage, each in one place, in the order of the updates."""
@@ -98,7 +93,6 @@ def test_every_update_is_changed_or_unchanged(case: tuple[Live, list[StageUpdate
     assert changed == [stage_id for stage_id in order if stage_id in changed]
 
 
-@few
 @given(workspaces_and_updates(LEFT_OUT))
 def test_a_change_carries_only_fields_that_differ(case: tuple[Live, list[StageUpdate]]) -> None:
     """What a PATCH sends is wanted by the update, and not what the stage holds."""
@@ -110,7 +104,6 @@ def test_a_change_carries_only_fields_that_differ(case: tuple[Live, list[StageUp
         assert all(live[change.stage_id].value(name) != value for name, value in sent.items())
 
 
-@few
 @given(workspaces_and_updates(LEFT_OUT))
 def test_a_fresh_change_is_due_and_a_written_one_is_not(
     case: tuple[Live, list[StageUpdate]],
@@ -127,7 +120,6 @@ def test_a_fresh_change_is_due_and_a_written_one_is_not(
     }
 
 
-@few
 @given(chains())
 def test_merged_plans_do_what_they_did_one_after_the_other(
     chain: tuple[Live, list[StagePlan], Live],
@@ -137,7 +129,6 @@ def test_merged_plans_do_what_they_did_one_after_the_other(
     assert values(written(merged(plans), before).values()) == values(after.values())
 
 
-@few
 @given(chains())
 def test_merged_plans_are_taken_back_at_once(chain: tuple[Live, list[StagePlan], Live]) -> None:
     """The inverse of what they did together restores the workspace before the first."""
@@ -166,7 +157,6 @@ def test_a_plan_survives_its_table(case: tuple[Live, list[StageUpdate]], dry_run
     assert read.digest == plan.digest
 
 
-@few
 @given(workspaces_and_updates(LEFT_OUT))
 def test_a_plan_survives_json(case: tuple[Live, list[StageUpdate]]) -> None:
     """A plan as JSON is the plan."""
@@ -175,7 +165,6 @@ def test_a_plan_survives_json(case: tuple[Live, list[StageUpdate]]) -> None:
     assert StagePlan.model_validate_json(plan.model_dump_json()) == plan
 
 
-@few
 @given(workspaces_and_updates(), st.timedeltas(timedelta(0), timedelta(days=9)))
 def test_the_digest_ignores_all_but_changes_and_workspace(
     case: tuple[Live, list[StageUpdate]], later: timedelta
@@ -193,7 +182,6 @@ def test_the_digest_ignores_all_but_changes_and_workspace(
     assert same.digest == plan.digest
 
 
-@few
 @given(workspaces_and_updates(), st.data())
 def test_the_digest_tells_plans_apart(
     case: tuple[Live, list[StageUpdate]], data: st.DataObject
@@ -209,7 +197,6 @@ def test_the_digest_tells_plans_apart(
     assert (other.digest == plan.digest) == (other.changes == plan.changes)
 
 
-@few
 @given(workspaces_and_updates(st.none()))
 def test_an_unknown_pipeline_is_never_written_back(case: tuple[Live, list[StageUpdate]]) -> None:
     """Where an answer leaves the pipeline out, a move is planned and its inverse is refused."""
