@@ -57,7 +57,7 @@ def where_they_differ(one: str, other: str, most: int) -> tuple[str, str]:
 
     Examples:
         >>> where_they_differ("A deal as good as won.", "A deal as good as lost.", 16)
-        ('…good as won.', '…good as lost.')
+        ('…ood as won.', '…ood as lost.')
     """
     lines = [one_line(text, max(len(text), 1)) for text in (one, other)]
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*lines, strict=False)))
