@@ -13,12 +13,13 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import actions
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_API_URL
 
 from prefect_ruddr.errors import GlobalConcurrencyLimitError
 from prefect_ruddr.machine import machine_time
 from prefect_ruddr.pacing.bucket import ANSWER_SECONDS, ASK_SECONDS, Bucket
 from prefect_ruddr.pacing.keeping import Now
+from prefect_ruddr.prefect_api import few_retries
 
 HUNDREDTHS = 100  # Prefect counts whole slots and drops the fraction at each grant
 
@@ -38,8 +39,7 @@ class PrefectLimit:
         Returns for how many, a time before which they were not, and for how many there is room.
         """
         give_up_at = time.monotonic() + ANSWER_SECONDS
-        # Prefect's client would try again for more than a minute, first after two seconds.
-        with self._lock, temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        with self._lock, few_retries(0):
             while True:
                 try:
                     return self._leased(self._connected(), wanted)

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-
+from prefect_ruddr.prefect_api import few_retries
 from prefect_ruddr.stages.outcome import RunNotRecorded, StageReport
 
 MOST_RETRIES = 1
-"""How often a call of Prefect's API is tried again at the end of a run, which takes 2 s; Prefect's
-five retries take 62 s."""
+"""How often a call of Prefect's API is tried again at the end of a run, which takes 2 s."""
 
 
 class Record:
@@ -27,7 +25,7 @@ class Record:
     def is_missing(self, report: StageReport) -> None:
         """Note that Prefect did not take a report, and do not wait long for it from here on."""
         self.report = report
-        self._settings.enter_context(few_retries())
+        self._settings.enter_context(few_retries(MOST_RETRIES))
 
     def close(self) -> None:
         """Wait for Prefect's API as before."""
@@ -53,13 +51,6 @@ def note_missing(report: StageReport) -> None:
     """Note, inside a run, that Prefect did not take its report."""
     if record := _RECORD.get(None):
         record.is_missing(report)
-
-
-@contextmanager
-def few_retries() -> Iterator[None]:
-    """Call Prefect's API without its long waits."""
-    with temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: MOST_RETRIES}):
-        yield
 
 
 def not_recorded(report: StageReport, error: Exception) -> RunNotRecorded:

@@ -19,7 +19,7 @@ from prefect_ruddr.records.outcome_table import publish_outcomes
 from prefect_ruddr.records.plan_table import PLAN_KEY
 from prefect_ruddr.records.summary import publish_summary
 from prefect_ruddr.records.undoing import how_to_undo
-from prefect_ruddr.runs.recording import few_retries, note_missing
+from prefect_ruddr.runs.recording import MOST_RETRIES, note_missing
 from prefect_ruddr.stages.outcome import StageReport
 from prefect_ruddr.stages.plan import StagePlan
 
@@ -73,7 +73,7 @@ def publish_report(
     logger = get_run_logger()
     written = any(outcome.written is not False for outcome in report.outcomes)
     try:
-        with few_retries():
+        with few_retries(MOST_RETRIES):
             publish_outcomes(report, plan)
             undo = None
             if written and report.flow_run_id:
