@@ -61,18 +61,18 @@ def prefect_server(home: Path, made_before: Path) -> Iterator[None]:
     database = home / "prefect.db"
     if made_before.exists():
         database.write_bytes(made_before.read_bytes())
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
-            *("--fd", str(_LISTENER.fileno()), "--log-level", "error"),
-        ],
-        pass_fds=[_LISTENER.fileno()],
-        env=os.environ
-        | {
-            "PREFECT_HOME": str(home),
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
-        },
-    )
+    command = [
+        *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
+        *("--fd", str(_LISTENER.fileno()), "--log-level", "error"),
+    ]
+    environment = os.environ | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
+    }
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, pass_fds=[_LISTENER.fileno()], env=environment, stdout=log, stderr=log
+        )
     try:
         wait_until_healthy(API_URL)
         if not made_before.exists():

@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_UI_URL
 from rich.console import Console
 
 from prefect_ruddr.credentials import RuddrCredentials
+from prefect_ruddr.prefect_api import few_retries
 from prefect_ruddr.records.events import emit_run
 from prefect_ruddr.records.outcome_table import publish_outcomes
 from prefect_ruddr.records.plan_table import PLAN_KEY
