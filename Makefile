@@ -60,7 +60,7 @@ ui: $(READY) ## Open Prefect's UI on the last 'make run'
 	@$(run_prefect) examples/show_ui.py
 
 # Each process that tests has a Prefect server of its own, which takes as much again.
-PARALLEL := -n logical --maxprocesses 4 --dist loadfile
+PARALLEL := -n 4 --dist loadfile
 
 .PHONY: test
 test: $(READY) ## Run the tests

@@ -377,6 +377,7 @@ def test_a_run_is_applied_and_undone(
     assert sandbox.stage(EXAMPLE_STAGE_ID)["probability"] == 0.75
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("with_prefect")
 def test_a_run_asks_where_its_plan_is_risky_and_not_for_longer_than_told(
     command: Command, edited: str, sandbox: Sandbox

@@ -67,6 +67,7 @@ def test_a_run_writes_what_the_evidence_speaks_for_and_can_be_undone(
     assert probabilities(sandbox) == before
 
 
+@pytest.mark.long
 def test_a_second_run_on_the_same_rows_sends_no_patch(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, rows: Rows
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_person_sees_every_stage_with_its_reason_and_the_evidence(
     )
 
 
+@pytest.mark.long
 def test_a_person_is_asked_about_a_risky_plan_with_the_evidence_at_hand(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, rows: Rows
 ) -> None:
@@ -140,6 +142,7 @@ def as_csv(rows: Rows, folder: Path) -> str:
     return str(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "given",
     [
@@ -199,6 +202,7 @@ def test_what_cannot_be_a_history_is_refused(
     assert patches(sandbox) == []
 
 
+@pytest.mark.long
 def test_a_change_that_fails_fails_the_run(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, rows: Rows
 ) -> None:

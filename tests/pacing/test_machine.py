@@ -77,6 +77,7 @@ def test_processes_of_a_machine_are_never_refused(tmp_path: Path) -> None:
     assert (judge.accepted, judge.refused) == (100, 0)
 
 
+@pytest.mark.long
 def test_machines_on_one_limit_are_never_refused(limit: str, tmp_path: Path) -> None:
     """Two that do not see each other's file."""
     judge = Judge(RATE, BURST, LATENCY)

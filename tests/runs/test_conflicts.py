@@ -279,7 +279,9 @@ def on_another_machine(_: Sandbox, ruddr_credentials: RuddrCredentials) -> Itera
         yield
 
 
-@pytest.mark.parametrize("somebody_writes", [on_this_machine, on_another_machine])
+@pytest.mark.parametrize(
+    "somebody_writes", [on_this_machine, pytest.param(on_another_machine, marks=pytest.mark.long)]
+)
 def test_a_run_waits_for_the_one_that_writes_to_its_workspace(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, somebody_writes: Any
 ) -> None:

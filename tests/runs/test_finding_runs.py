@@ -66,7 +66,14 @@ def tried_twice(ruddr_credentials: RuddrCredentials, updates: list[dict[str, Any
         raise ValueError("the first attempt fails afterwards")
 
 
-@pytest.mark.parametrize("which", ["parent", "first attempt", "second attempt"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        "first attempt",
+        pytest.param("parent", marks=pytest.mark.long),
+        pytest.param("second attempt", marks=pytest.mark.long),
+    ],
+)
 def test_each_attempts_id_stands_for_all_attempts(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, which: str
 ) -> None:
@@ -136,10 +143,10 @@ def test_what_ruddr_refused_and_a_person_set_since_stays(
     "damage",
     [
         pytest.param(lambda _: [], id="emptied"),
-        pytest.param(lambda rows: rows[:-1], id="a row less"),
+        pytest.param(lambda rows: rows[:-1], id="a row less", marks=pytest.mark.long),
         pytest.param(lambda rows: [{**row, "written": "no"} for row in rows], id="another value"),
-        pytest.param(lambda rows: {"rows": rows}, id="another form"),
-        pytest.param(lambda _: [{}], id="no columns"),
+        pytest.param(lambda rows: {"rows": rows}, id="another form", marks=pytest.mark.long),
+        pytest.param(lambda _: [{}], id="no columns", marks=pytest.mark.long),
     ],
 )
 def test_a_damaged_record_of_outcomes_is_refused(

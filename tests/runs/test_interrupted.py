@@ -224,6 +224,7 @@ def test_an_answer_that_asks_for_a_long_wait_ends_the_run(
     assert left.retryable
 
 
+@pytest.mark.long
 def test_an_undo_refuses_a_run_that_goes_on(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
 ) -> None:

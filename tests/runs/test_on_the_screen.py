@@ -76,6 +76,7 @@ def test_a_wrong_key_is_one_traceback_with_the_reason_last(
     assert len(lines) <= LINES_OF_ITS_OWN + LINES_OF_A_STEP, "\n".join(lines)
 
 
+@pytest.mark.long
 def test_a_step_that_fails_costs_three_lines_and_the_error_says_where_all_are(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -114,6 +115,7 @@ def whole(lines: list[dict[str, Any]]) -> bool:
     return any(line["message"] == "1 updated" for line in lines)
 
 
+@pytest.mark.long
 def test_a_terminal_shows_the_plan_as_a_coloured_diff(sandbox: Sandbox, tmp_path: Path) -> None:
     """Once, with where all of it is; the run's log in Prefect has it in plain text."""
     ours, theirs = os.openpty()

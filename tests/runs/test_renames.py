@@ -55,7 +55,7 @@ def test_a_swap_is_told_before_anything_is_written(
     assert methods(sandbox).keys() == {"GET"}
 
 
-@pytest.mark.parametrize("circle", [2, 3])
+@pytest.mark.parametrize("circle", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_a_swap_goes_over_a_third_name_where_that_is_allowed(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, circle: int
 ) -> None:

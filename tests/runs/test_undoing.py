@@ -161,8 +161,8 @@ def _no_id(rows: list[dict[str, Any]]) -> Any:
     "tamper",
     [
         pytest.param(_another_value, id="another value"),
-        pytest.param(_a_row_less, id="a row less"),
-        pytest.param(_no_rows, id="no rows"),
+        pytest.param(_a_row_less, id="a row less", marks=pytest.mark.long),
+        pytest.param(_no_rows, id="no rows", marks=pytest.mark.long),
         pytest.param(_no_id, id="no id"),
     ],
 )

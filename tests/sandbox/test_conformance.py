@@ -55,6 +55,7 @@ def assert_everything_was_tried(sandbox: Sandbox) -> None:
     assert {status for method, status in met if method in {"POST", "PUT", "DELETE"}} == {405}
 
 
+@pytest.mark.long
 def test_the_sandbox_agrees_with_the_contract(tmp_path: Path) -> None:
     """Some hundreds of requests, valid, invalid and in sequences, find no disagreement."""
     with Sandbox(rate=None) as sandbox:

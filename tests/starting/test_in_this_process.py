@@ -148,7 +148,7 @@ WAYS = [
     pytest.param(from_a_script, id="a script"),
     pytest.param(from_a_notebook, id="a notebook"),
     pytest.param(from_a_notebook_in_a_thread, id="a notebook, in a thread", marks=pytest.mark.long),
-    pytest.param(under_a_sync_flow, id="a sync flow"),
+    pytest.param(under_a_sync_flow, id="a sync flow", marks=pytest.mark.long),
     pytest.param(under_an_async_flow, id="an async flow", marks=pytest.mark.long),
     pytest.param(with_options(retries=1, log_prints=True, timeout_seconds=60), id="with options"),
     pytest.param(steps_on(threads), id="steps in threads", marks=pytest.mark.long),
@@ -159,7 +159,7 @@ WAYS = [
     elsewhere(by_a_task_on(dask), "a task on Dask"),
     elsewhere(by_a_task_on(processes, recalibrated_annotated), "an annotated task in a process"),
     elsewhere(by_a_task_on(dask, recalibrated_annotated), "an annotated task on Dask"),
-    pytest.param(in_a_transaction, id="a transaction"),
+    pytest.param(in_a_transaction, id="a transaction", marks=pytest.mark.long),
 ]
 
 
@@ -196,6 +196,7 @@ def test_a_retry_of_the_flow_finishes_what_its_first_attempt_left(
     require_undone(sandbox, ruddr_credentials, report, before)
 
 
+@pytest.mark.long
 def test_a_retry_of_a_larger_flow_leaves_the_first_run_to_an_undo(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
@@ -217,6 +218,7 @@ def test_a_retry_of_a_larger_flow_leaves_the_first_run_to_an_undo(
     require_undone(sandbox, ruddr_credentials, first, before)
 
 
+@pytest.mark.long
 def test_a_transaction_that_rolls_back_leaves_ruddr_to_an_undo(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
