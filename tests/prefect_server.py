@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import socket
 import sqlite3
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -59,8 +60,22 @@ def prefect_server(home: Path, made_before: Path) -> Iterator[None]:
             long as the rest of the start. Where there is none yet, this one is kept there.
     """
     database = home / "prefect.db"
-    if made_before.exists():
-        database.write_bytes(made_before.read_bytes())
+    with ExitStack() as stack:
+        with made_before.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # one makes it, and the others wait
+            is_made = made_before.exists()
+            if is_made:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                database.write_bytes(made_before.read_bytes())
+            stack.enter_context(started(home, database))
+            if not is_made:
+                keep(database, made_before)
+        yield
+
+
+@contextmanager
+def started(home: Path, database: Path) -> Iterator[None]:
+    """Start a server, and wait until it answers."""
     command = [
         *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
         *("--fd", str(_LISTENER.fileno()), "--log-level", "error"),
@@ -75,8 +90,6 @@ def prefect_server(home: Path, made_before: Path) -> Iterator[None]:
         )
     try:
         wait_until_healthy(API_URL)
-        if not made_before.exists():
-            keep(database, made_before)
         yield
     finally:
         process.terminate()

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from prefect import flow, task
 from prefect.task_runners import ProcessPoolTaskRunner
-from prefect_dask.task_runners import DaskTaskRunner
 
 from prefect_ruddr import RuddrCredentials, StageReport, apply_stage_updates, undo_stage_updates
 from prefect_ruddr.records.plan_table import PLAN_KEY
@@ -109,12 +108,16 @@ def test_a_subflow_of_an_async_flow_asks_for_approval(
     assert patches(sandbox) == [(update["id"], {"description": update["description"]})]
 
 
+def dask() -> Any:
+    # It takes a second to import, and changes how errors are copied.
+    from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415
+
+    return DaskTaskRunner(cluster_kwargs={"n_workers": 2, "dashboard_address": None})
+
+
 RUNNERS = [
     pytest.param(lambda: ProcessPoolTaskRunner(max_workers=2), id="processes"),
-    pytest.param(
-        lambda: DaskTaskRunner(cluster_kwargs={"n_workers": 2, "dashboard_address": None}),
-        id="Dask",
-    ),
+    pytest.param(dask, id="Dask"),
 ]
 
 
