@@ -86,7 +86,7 @@ def test_a_run_that_is_interrupted_leaves_an_account(
 ) -> None:
     """Ctrl-C or SIGTERM in the middle: outcomes, summary, and an undo that restores all."""
     before = slow.stages
-    slow.fail_next(50, method="PATCH", delay=0.2)
+    slow.fail_next(50, method="PATCH", delay=1.0)
     name = f"interrupted-{uuid4()}"
     process = started(slow, name)
     at: list[float] = []
@@ -161,7 +161,7 @@ def test_a_signal_that_a_person_handles_does_not_stop_a_run() -> None:
 def test_a_run_that_prefect_cancels_writes_no_more(slow: Sandbox, on_request: OnRequest) -> None:
     """Also in a thread that no signal reaches: within two seconds, and with an account."""
     key = RuddrCredentials(
-        api_key=SecretStr(slow.api_key), base_url=slow.base_url, requests_per_second=10, burst=1
+        api_key=SecretStr(slow.api_key), base_url=slow.base_url, requests_per_second=4, burst=1
     )
     at: list[float] = []
     others = {record["id"] for record in flow_runs_under_way()}
@@ -184,7 +184,7 @@ def test_a_run_that_prefect_cancels_writes_no_more(slow: Sandbox, on_request: On
     assert [r for r in slow.requests if r.method == "PATCH" and r.arrived > at[0] + 2] == []
     rows = table(ended.flow_run_id, OUTCOMES_KEY)
     left = [row for row in rows if row["outcome"] == "not_attempted"]
-    assert len(left) > 20
+    assert len(left) == 50 - len(patches(slow)) > 0
     assert "is Cancelling" in left[0]["error"]
     assert "may succeed when run again" in markdown(ended.flow_run_id, SUMMARY_KEY)
 
