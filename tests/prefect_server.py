@@ -22,7 +22,7 @@ atexit.register(_LISTENER.close)
 API_URL = f"http://127.0.0.1:{_LISTENER.getsockname()[1]}/api"
 """Where the server of this process will be; the port is kept for it from the beginning."""
 
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Seconds until a process or a run counts as stuck, on the slowest machine."""
 
 
