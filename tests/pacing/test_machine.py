@@ -114,7 +114,8 @@ def test_a_process_that_is_killed_takes_no_more_than_its_places(tmp_path: Path) 
     state = others._change(lambda state, _: (state, state))
     place = others._change(bucket.reserve)
 
-    assert place.number == bucket.size + 50 + 1
+    # More than there are threads, where one was too late for its place and reserved again.
+    assert place.number == state.places + 1 > bucket.size + 50
     assert place.at <= state.full_at - (bucket.size - 1) * bucket.interval + 1e-6
 
 

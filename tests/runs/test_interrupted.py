@@ -147,6 +147,27 @@ def test_an_interrupt_that_python_ignores_stops_a_run_all_the_same() -> None:
         stop.check()
 
 
+def test_an_interrupt_waits_until_a_step_has_been_started() -> None:
+    """Amid the locks of the step's future it could leave one taken, and the run would hang."""
+    reached: list[str] = []
+
+    def start() -> None:
+        with stop.uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the end of the start")
+        reached.append("what comes next")
+
+    with handled_by(signal.default_int_handler), Watch(stop := Stop()):
+        with pytest.raises(KeyboardInterrupt):
+            start()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)  # and elsewhere at once, as ever
+
+    assert reached == ["the end of the start"]
+    with pytest.raises(RunStopped, match="interrupted by SIGINT"):
+        stop.check()
+
+
 def test_a_signal_that_a_person_handles_does_not_stop_a_run() -> None:
     """Whoever has a handler that raises nothing wants the run to go on."""
     handled: list[int] = []

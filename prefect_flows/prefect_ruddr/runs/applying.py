@@ -158,10 +158,10 @@ class Applying:
         self._make_room()
         if self._stop.reason:
             return
-        # Before it is sent: the run may be interrupted at any point.
-        self._under_way[change.stage_id] = change
-        future = apply_stage_change.submit(self._ruddr_credentials, change, seen, self._stop)
-        future.add_done_callback(partial(self._note_done, change))
+        with self._stop.uninterrupted():
+            self._under_way[change.stage_id] = change
+            future = apply_stage_change.submit(self._ruddr_credentials, change, seen, self._stop)
+            future.add_done_callback(partial(self._note_done, change))
 
     def _note_done(self, change: StageChange, future: _Future) -> None:
         self._done.put((change, future))
@@ -188,10 +188,11 @@ class Applying:
     def _settle(self, seconds: float | None = None) -> None:
         """Wait for a step to end, and record its outcome."""
         change, future = self._done.get(timeout=seconds)
-        ended = step_ended(change, future)
-        self._record(change, ended.outcome)
-        del self._under_way[change.stage_id]
-        self._look_for_trouble(ended)
+        with self._stop.uninterrupted():
+            ended = step_ended(change, future)
+            self._record(change, ended.outcome)
+            del self._under_way[change.stage_id]
+            self._look_for_trouble(ended)
 
     def _record(self, change: StageChange, outcome: StageOutcome) -> None:
         if outcome.outcome == "not_attempted":

@@ -2,8 +2,10 @@
 
 import signal
 import threading
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import copy_context
+from functools import partial
 from time import time
 from types import FrameType
 from typing import Any, Self
@@ -37,6 +39,8 @@ class Stop:
     def __init__(self, name: str | None = None) -> None:
         self._name = name or f"{STOPPED}-{uuid4().hex}"
         self._set = threading.Event()
+        self._holds_signals = False
+        self._held: Callable[[], None] | None = None
         self.reason: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -64,6 +68,28 @@ class Stop:
                 self._set.set()
         if self._set.is_set():
             raise RunStopped(f"the run was stopped: {self.reason}")
+
+    @contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """Have a signal wait until what is inside is over; for the main thread, and not for long.
+
+        What its handler raises could leave the lock of a step's future taken. The step could then
+        never end, and the run would wait for it for ever.
+        """
+        self._holds_signals = True
+        try:
+            yield
+        finally:
+            self._holds_signals = False
+            held, self._held = self._held, None
+            if held:
+                held()
+
+    def hold(self, signal_: Callable[[], None]) -> bool:
+        """Keep what a signal does for the end of what must not be interrupted; tell whether."""
+        if self._holds_signals:
+            self._held = signal_
+        return self._holds_signals
 
     def wait(self, seconds: float) -> bool:
         """Wait until the run is stopped, for so long at the most; tell whether it is."""
@@ -116,12 +142,16 @@ class Watch:
         if not callable(handler):
             return
 
-        def handle(received: int, frame: FrameType | None) -> None:
+        def interrupt(received: int, frame: FrameType | None) -> None:
             try:
                 handler(received, frame)
             except BaseException:
                 self._stop.set(f"it was interrupted by {number.name}")
                 raise
+
+        def handle(received: int, frame: FrameType | None) -> None:
+            if not self._stop.hold(partial(interrupt, received, frame)):
+                interrupt(received, frame)
 
         signal.signal(number, handle)
         self._undone.callback(signal.signal, number, handler)
