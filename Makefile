@@ -81,7 +81,7 @@ test-wheel: $(READY) ## Install the wheel as anybody does, without the lock, and
 
 .PHONY: test-pythons
 test-pythons: $(READY) ## Run the tests on every Python from 3.11 on that is found here
-	@scripts/test-pythons
+	@scripts/test-pythons $(PARALLEL)
 
 .PHONY: check
 check: $(READY) ## Check the contract, the generated client, lint, formatting and types
