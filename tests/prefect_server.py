@@ -44,10 +44,11 @@ def waiting_for(what: str, patience: float = PATIENCE) -> Iterator[None]:
 
 def wait_until_healthy(url: str) -> None:
     """Wait until a Prefect server answers."""
-    for _ in waiting_for(f"the Prefect server at {url}"):
-        with suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health").is_success:
-                return
+    with httpx.Client() as client:
+        for _ in waiting_for(f"the Prefect server at {url}"):
+            with suppress(httpx.TransportError):
+                if client.get(f"{url}/health").is_success:
+                    return
 
 
 @contextmanager

@@ -77,7 +77,7 @@ ANYTHING = (
 BODIES = st.fixed_dictionaries(
     {},
     optional={name: st.one_of([values] * 4 + [ANYTHING]) for name, values in VALUES.items()},
-) | st.dictionaries(st.sampled_from([*FIELDS, "Name", "status", "createdAt", ""]), ANYTHING)
+) | st.dictionaries(st.sampled_from([*FIELDS, "Name", "status", "createdBy", ""]), ANYTHING)
 
 
 def contract_accepts(body: dict[str, Any]) -> bool:

@@ -11,6 +11,8 @@ import pytest
 
 from docs.pages import Page
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -225,6 +225,7 @@ print(*{{name.partition(".")[0] for name in set(sys.modules) - before}})
 """
 
 
+@pytest.mark.slow
 def test_the_names_load_no_library_that_prefect_has_not_loaded() -> None:
     """A flow module starts fast: the client and the retries are loaded when Ruddr is asked."""
     ended = subprocess.run(

@@ -4,10 +4,8 @@
 """
 
 import asyncio
-import gc
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +106,8 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-@pytest.fixture
-def _swept() -> Iterator[None]:
-    """Prefect leaves a connection to its API open where an async flow was run: it goes here."""
-    yield
-    gc.collect()
-
-
 @pytest.mark.long
-@pytest.mark.usefixtures("prefect_api", "_swept")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("prefect_api", "async_flows")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_comes_of_a_fault_is_what_the_page_says(
     fault: str, sandbox: Sandbox, ruddr_credentials: RuddrCredentials, waited: list[float]

@@ -35,6 +35,8 @@ from prefect_ruddr.sandbox import Sandbox
 from prefect_ruddr.texts import one_line
 from runs.records import eventually
 
+pytestmark = pytest.mark.slow
+
 KEY = "rk_live_Zq8vN3xK7pW2mT5c"
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -117,7 +119,7 @@ def test_no_error_holds_the_key(call: Callable[..., Any], fault: str) -> None:
     with Sandbox(api_key=KEY, rate=None) as sandbox:
         sandbox.fail_next(5, **FAULTS[fault])
         credentials = RuddrCredentials(
-            api_key=SecretStr(KEY), base_url=sandbox.base_url, timeout_seconds=0.2
+            api_key=SecretStr(KEY), base_url=sandbox.base_url, timeout_seconds=0.1
         )
         update = StageUpdate(id=UUID(sandbox.stages[0]["id"]), probability=0.5)
         with pytest.raises(RuddrRequestError) as caught:

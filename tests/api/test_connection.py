@@ -36,7 +36,7 @@ LOST = [
     pytest.param({"drip": 0.05}, id="dripping"),
 ]
 
-pytestmark = pytest.mark.usefixtures("short_waits")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("short_waits")]
 
 
 @pytest.fixture

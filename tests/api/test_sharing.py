@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from prefect_ruddr import RuddrCredentials, StageUpdate
-from prefect_ruddr.api import ruddr_api, wire
+from prefect_ruddr.api import wire
 from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.sandbox import Sandbox
 
@@ -161,28 +161,3 @@ def test_a_forked_process_makes_connections_of_its_own(
     child.join()
     assert parent.workspace().name == sandbox.workspace["name"]
     assert len(sandbox.requests) == 3
-
-
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_waiting_for_a_connection_is_not_time_of_the_request(
-    sandbox: Sandbox,
-    ruddr_credentials: RuddrCredentials,
-    colour: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Where the budget allows more at once than there are connections."""
-    monkeypatch.setattr(wire, "MOST_CONNECTIONS", 1)
-    monkeypatch.setattr(ruddr_api, "MOST_CONNECTIONS", 1)
-    api = ruddr_credentials.model_copy(update={"timeout_seconds": 3.0}).get_client()
-    sandbox.fail_next(4, delay=1.0)
-
-    async def ask_all() -> None:
-        await asyncio.gather(*(api.aworkspace() for _ in range(4)))
-
-    if colour == "async":
-        asyncio.run(ask_all())
-    else:
-        with ThreadPoolExecutor(4) as threads:
-            list(threads.map(lambda _: api.workspace(), range(4)))
-
-    assert len(sandbox.requests) == 4

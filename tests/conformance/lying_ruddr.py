@@ -102,7 +102,7 @@ def lying(ruddr: LyingRuddr) -> Iterator[LyingRuddr]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     ruddr.base_url = f"http://127.0.0.1:{server.server_port}/api/workspace"
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import re
 import shlex
@@ -91,9 +90,7 @@ def test_a_plan_is_previewed_applied_approved_and_undone(
     assert sandbox.stage(stage_id)["statusId"] == "open"
 
 
-@pytest.mark.usefixtures("_default")
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("_default", "async_flows")
 def test_async_flows_change_stages(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """One at a time, and many in a run."""
     page = Page("docs/async.md")
@@ -103,7 +100,6 @@ def test_async_flows_change_stages(sandbox: Sandbox, capsys: pytest.CaptureFixtu
     assert raised == len(patches(sandbox)) > 1
     page.run("bulk", {})
     assert capsys.readouterr().out == "1 updated\n"
-    gc.collect()  # what Prefect leaves open is found here, and not by a later test
 
 
 @pytest.mark.long

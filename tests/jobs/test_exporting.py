@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from pathlib import Path
 
 import pytest
@@ -49,11 +48,7 @@ def test_the_table_shows_ids_to_people_who_have_only_the_ui(
     assert list(rows[0])[:3] == ["stage", "pipeline", "id"]
 
 
-# Prefect leaves a connection to its own API open at the end of an async flow's event loop.
-@pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
-    "ignore:unclosed <socket:ResourceWarning",
-)
+@pytest.mark.usefixtures("async_flows")
 def test_the_async_version_writes_the_same_file(
     ruddr_credentials: RuddrCredentials, tmp_path: Path
 ) -> None:
@@ -64,7 +59,6 @@ def test_the_async_version_writes_the_same_file(
         return await aexport_opportunity_stages(ruddr_credentials, tmp_path / "async.yaml")
 
     stages = asyncio.run(backup())
-    gc.collect()  # what is left open is found here, and not by a later test
     sync = run(export_opportunity_stages_flow, ruddr_credentials, str(tmp_path / "sync.yaml"))
     assert sync.result == stages
     assert (tmp_path / "async.yaml").read_bytes() == (tmp_path / "sync.yaml").read_bytes()

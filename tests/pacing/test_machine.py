@@ -21,6 +21,8 @@ from prefect_ruddr.pacing.prefect_limit import ensure_global_concurrency_limit
 
 from .judge import Judge, delayed, serving
 
+pytestmark = pytest.mark.slow
+
 RATE, BURST = 20, 60
 LATENCY = 0.05
 

@@ -16,6 +16,8 @@ from prefect_ruddr.pacing import budget as budget_module
 from prefect_ruddr.pacing.bucket import Bucket, Place, State
 from prefect_ruddr.pacing.budget import RequestBudget
 
+pytestmark = pytest.mark.slow
+
 
 class Stop(BaseException):
     """What a test raises in a waiting thread."""

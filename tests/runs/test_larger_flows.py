@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -57,26 +56,11 @@ async def async_etl_in_a_thread(
     return report
 
 
-# Prefect leaves a connection to its own API open where a sync flow runs under an async one.
-left_open = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
-    "ignore:unclosed <socket:ResourceWarning",
-)
-
-
-pytestmark = left_open
-
-
-@pytest.fixture(autouse=True)
-def _swept_up() -> Iterator[None]:
-    """What a test leaves open is found by that test, which expects it, and not by a later one."""
-    yield
-    gc.collect()
-
+pytestmark = pytest.mark.usefixtures("async_flows")
 
 ASYNC_PARENTS = [
-    pytest.param(async_etl, id="async", marks=left_open),
-    pytest.param(async_etl_in_a_thread, id="async, in a thread", marks=left_open),
+    pytest.param(async_etl, id="async"),
+    pytest.param(async_etl_in_a_thread, id="async, in a thread"),
 ]
 
 

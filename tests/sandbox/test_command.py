@@ -17,6 +17,8 @@ import pytest
 from prefect_ruddr.sandbox import EXAMPLE_STAGE_ID
 from prefect_ruddr.sandbox.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "prefect_ruddr.sandbox"]
 KEY = {"Authorization": "Bearer secret-1"}
 

@@ -19,6 +19,8 @@ import pytest
 
 from prefect_ruddr.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CONFIGURATION = HERE / "schemathesis.toml"
 CONTRACT = HERE.parents[1] / "openapi.yaml"

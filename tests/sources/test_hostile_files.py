@@ -33,6 +33,8 @@ from prefect_ruddr.stages.stage import parse_stage_id
 
 from .files import A, B, errors_in
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = 1 << 20
 
 READER = """

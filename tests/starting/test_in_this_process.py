@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,21 +26,7 @@ from starting.users_flows import recalibrated
 Updates = list[dict[str, Any]]
 Way = Callable[[RuddrCredentials, Updates], StageReport]
 
-pytestmark = [
-    pytest.mark.usefixtures("prefect_api"),
-    # Prefect leaves a connection to its own API open where a sync flow runs under an async one.
-    pytest.mark.filterwarnings(
-        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
-        "ignore:unclosed <socket:ResourceWarning",
-    ),
-]
-
-
-def to_its_end(coroutine: Coroutine[Any, Any, StageReport]) -> StageReport:
-    """Run it, and sweep up what Prefect left open, so that no later test is charged with it."""
-    report = asyncio.run(coroutine)
-    gc.collect()
-    return report
+pytestmark = pytest.mark.usefixtures("prefect_api", "async_flows")
 
 
 def from_a_script(ruddr_credentials: RuddrCredentials, updates: Updates) -> StageReport:
@@ -52,7 +37,7 @@ def from_a_notebook(ruddr_credentials: RuddrCredentials, updates: Updates) -> St
     async def cell() -> StageReport:
         return apply_stage_updates(ruddr_credentials, updates)
 
-    return to_its_end(cell())
+    return asyncio.run(cell())
 
 
 def from_a_notebook_in_a_thread(
@@ -61,7 +46,7 @@ def from_a_notebook_in_a_thread(
     async def cell() -> StageReport:
         return await asyncio.to_thread(apply_stage_updates, ruddr_credentials, updates)
 
-    return to_its_end(cell())
+    return asyncio.run(cell())
 
 
 def under_a_sync_flow(ruddr_credentials: RuddrCredentials, updates: Updates) -> StageReport:
@@ -77,7 +62,7 @@ def under_an_async_flow(ruddr_credentials: RuddrCredentials, updates: Updates) -
     async def parent() -> StageReport:
         return apply_stage_updates(ruddr_credentials, updates)
 
-    return to_its_end(parent())
+    return asyncio.run(parent())
 
 
 def with_options(**options: Any) -> Way:

@@ -68,6 +68,7 @@ class RuddrApi:
         self._budget = budget
         self._logger = logger
         self._lock = threading.Lock()
+        # Waiting for a connection is no part of an attempt, and takes no turn.
         self._connections = threading.Semaphore(MOST_CONNECTIONS)
         self._client: Client | None = None
         self._async_clients: _AsyncClients = {}

@@ -6,10 +6,8 @@ every answer but a 200, before the generated client tries to parse it.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
-import threading
 from collections.abc import Generator
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -84,11 +82,9 @@ class _Transport(httpx.BaseTransport):
         self._route = _Route(connection)
         network = Network(encrypted=self._route.encrypted)
         self._pool = httpcore.ConnectionPool(network_backend=network, **self._route.pool_options())
-        # The pool would let a request wait as a part of its attempt.
-        self._places = threading.Semaphore(MOST_CONNECTIONS)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        with self._places, in_force(self._route.bounds(request)) as bounds:
+        with in_force(self._route.bounds(request)) as bounds:
             try:
                 answer = self._pool.handle_request(_to_send(request))
                 try:
@@ -114,23 +110,21 @@ class _AsyncTransport(httpx.AsyncBaseTransport):
         self._pool = httpcore.AsyncConnectionPool(
             network_backend=network, **self._route.pool_options()
         )
-        self._places = asyncio.Semaphore(MOST_CONNECTIONS)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        async with self._places:
-            with in_force(self._route.bounds(request)) as bounds:
+        with in_force(self._route.bounds(request)) as bounds:
+            try:
+                answer = await self._pool.handle_async_request(_to_send(request))
                 try:
-                    answer = await self._pool.handle_async_request(_to_send(request))
-                    try:
-                        bounds.head_is_whole()
-                        body = bytearray()
-                        async for chunk in answer.aiter_stream():
-                            bounds.count_body(chunk)
-                            body += chunk
-                    finally:
-                        await answer.aclose()
-                except _BROKEN as error:
-                    raise self._route.failure(error, bounds) from None
+                    bounds.head_is_whole()
+                    body = bytearray()
+                    async for chunk in answer.aiter_stream():
+                        bounds.count_body(chunk)
+                        body += chunk
+                finally:
+                    await answer.aclose()
+            except _BROKEN as error:
+                raise self._route.failure(error, bounds) from None
         return _judged(request, answer, bytes(body))
 
     async def aclose(self) -> None:
