@@ -55,13 +55,20 @@ settings.register_profile("thorough", deadline=None, max_examples=200)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repository"))
 
 _SERVER_FIXTURES = {"prefect_api", "installation"}
+_LEFT_OPEN = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
+    "ignore:unclosed <socket:ResourceWarning",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a Prefect server."""
+    """Mark what needs a Prefect server, and what may leave its connections open."""
     for item in items:
-        if _SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if _SERVER_FIXTURES & fixtures:
             item.add_marker("prefect")
+        if "async_flows" in fixtures:
+            item.add_marker(_LEFT_OPEN)
 
 
 def pytest_collection_finish() -> None:
@@ -94,16 +101,11 @@ def prefect_api(
 
 
 @pytest.fixture
-def async_flows(request: pytest.FixtureRequest) -> Iterator[None]:
+def async_flows() -> Iterator[None]:
     """Prefect leaves a connection to its own API open where an async flow was run.
 
     It is found by the test that ran the flow, which expects it, and not by a later one.
     """
-    for known in (
-        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
-        "ignore:unclosed <socket:ResourceWarning",
-    ):
-        request.node.add_marker(pytest.mark.filterwarnings(known))
     yield
     gc.collect()
 
