@@ -154,7 +154,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> tuple[float, ...]:
 
 @pytest.fixture(params=["sync", "async"])
 def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Makes a call of the API to its end, in either colour: one table for both twins."""
+    """Makes a call of the API to its end, sync or async: one table for both."""
 
     def sync(credentials: RuddrCredentials, method: str, *arguments: Any) -> Any:
         return getattr(credentials.get_client(), method)(*arguments)

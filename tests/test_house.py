@@ -236,6 +236,22 @@ def test_the_names_load_no_library_that_prefect_has_not_loaded() -> None:
     assert loaded - {"pydantic"} == {"lazy_loader", "prefect_ruddr"}
 
 
+def assigned(node: ast.stmt) -> list[str]:
+    """Return the names that a statement assigns."""
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def test_a_constant_has_one_value() -> None:
+    """Whoever reads its name need not ask in which module."""
+    where: dict[str, list[str]] = {}
+    for module, tree in MODULES.items():
+        for target in (t for node in tree.body for t in assigned(node)):
+            if re.fullmatch(r"[A-Z][A-Z_]+", target):
+                where.setdefault(target, []).append(module)
+    assert {name: modules for name, modules in where.items() if len(modules) > 1} == {}
+
+
 @pytest.mark.parametrize(
     "package", [prefect_ruddr, prefect_ruddr.sandbox], ids=["ruddr", "sandbox"]
 )

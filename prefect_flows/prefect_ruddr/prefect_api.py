@@ -1,4 +1,4 @@
-"""How Prefect's API is called where its long waits do not fit."""
+"""How Prefect's API is called: page by page, and with fewer retries where long waits do not fit."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prefect.context import SettingsContext, get_settings_context
+
+PAGE = 200
+"""How many records Prefect's API gives at once."""
 
 
 @contextmanager

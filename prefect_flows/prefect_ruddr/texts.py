@@ -15,6 +15,9 @@ LONGEST_TEXT = 500
 LONGEST_VALUE = 80
 """How many characters of a value an error shows."""
 
+MOST_LISTED = 5
+"""How many things of a kind an error names."""
+
 _JOINERS = "\u200c\u200d"
 """Not printable, but harmless, and needed to spell: in Persian names, and in some emoji."""
 
@@ -92,7 +95,7 @@ def shown(value: Any) -> str:
     return f"{one_line(text, 61)}{length}"
 
 
-def listed(texts: Iterable[str], most: int) -> str:
+def listed(texts: Iterable[str], most: int = MOST_LISTED) -> str:
     """Return the first texts with commas between them, and how many more there are."""
     all_of_them = list(texts)
     more = len(all_of_them) - most

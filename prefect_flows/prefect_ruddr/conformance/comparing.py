@@ -15,10 +15,7 @@ from jsonschema import ValidationError
 from prefect_ruddr.api.raw import RawAnswer
 from prefect_ruddr.conformance.contract import answer_validator
 from prefect_ruddr.stages.stage import parse_uuid
-from prefect_ruddr.texts import one_line
-
-LONGEST_NAME = 80
-"""How many characters of a name that the contract does not know are shown."""
+from prefect_ruddr.texts import LONGEST_VALUE, one_line
 
 _ABOUT_LIMITS = re.compile(r"(x-)?rate-?limit.*|retry-after")
 _CODE = re.compile(r"[a-z_-]{1,20}", re.ASCII)
@@ -107,10 +104,10 @@ def id_of(stage: Any) -> UUID | None:
 def _of_headers(headers: Mapping[str, str]) -> Iterator[Difference]:
     kind = headers.get("content-type")
     if kind is None or kind.partition(";")[0].strip().lower() != "application/json":
-        yield Difference("header content-type", f"is {one_line(str(kind), LONGEST_NAME)}")
+        yield Difference("header content-type", f"is {one_line(str(kind), LONGEST_VALUE)}")
     for name, value in headers.items():
         if _ABOUT_LIMITS.fullmatch(name):
-            shown = one_line(value, LONGEST_NAME)
+            shown = one_line(value, LONGEST_VALUE)
             yield Difference(f"header {name}", f"is not in the contract; its value is {shown}")
 
 
@@ -149,7 +146,7 @@ def _type(value: Any) -> str:
 
 
 def _place(path: Sequence[str | int]) -> str:
-    steps = ("[]" if isinstance(s, int) else f".{one_line(str(s), LONGEST_NAME)}" for s in path)
+    steps = ("[]" if isinstance(s, int) else f".{one_line(str(s), LONGEST_VALUE)}" for s in path)
     return "".join(steps).removeprefix(".") or "the body"
 
 

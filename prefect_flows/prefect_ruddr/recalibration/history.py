@@ -19,14 +19,21 @@ from prefect_ruddr.recalibration.stage_finder import StageFinder
 from prefect_ruddr.sources.cells import is_blank
 from prefect_ruddr.sources.rows import RawRow
 from prefect_ruddr.stages.stage import Stage
-from prefect_ruddr.texts import shown
+from prefect_ruddr.texts import MOST_LISTED, shown
 
-COLUMNS = ("opportunity_id", "stage_id", "stage", "pipeline", "entered_at", "outcome", "closed_at")
-MOST_PLACES = 5
+DEAL_COLUMNS = (
+    "opportunity_id",
+    "stage_id",
+    "stage",
+    "pipeline",
+    "entered_at",
+    "outcome",
+    "closed_at",
+)
 CLOCKS_DIFFER = timedelta(minutes=5)
 """How far in the future a row may lie: the clock that wrote it is not ours."""
 
-_SPELLINGS = {name.replace("_", ""): name for name in (*COLUMNS, "place")}
+_SPELLINGS = {name.replace("_", ""): name for name in (*DEAL_COLUMNS, "place")}
 _PAIR = {"outcome", "closed_at"}
 
 _Pair = tuple[DealOutcome | None, datetime | None]
@@ -173,7 +180,7 @@ class _Judge:
     def _refuse(self, kind: str, place: str) -> None:
         found = self._found[kind]
         found.count += 1
-        if len(found.places) < MOST_PLACES:
+        if len(found.places) < MOST_LISTED:
             found.places.append(place)
 
     def _learn(self, columns: tuple[Any, ...]) -> None:
@@ -183,7 +190,7 @@ class _Judge:
         for column in columns:
             name = _SPELLINGS.get(str(column).strip().lower().replace("_", ""))
             if name is None:
-                listed = ", ".join(COLUMNS)
+                listed = ", ".join(DEAL_COLUMNS)
                 errors.append(f"column {shown(column)}: no such column; there are {listed}")
             elif name in names:
                 errors.append(f"column {shown(column)} is there twice")

@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.runtime import flow_run
 
+from prefect_ruddr.prefect_api import PAGE
 from prefect_ruddr.stages.diff import in_view
 
 Row = Mapping[str, Any]
@@ -29,9 +30,6 @@ ROWS_DIGEST = "rows_digest"
 LONGEST_CELL = 40
 """How many characters of a text a cell shows: two such columns fit into a window of 1200 pixels,
 as Prefect's UI does not break the lines of a cell."""
-
-PAGE = 200
-"""How many artifacts Prefect's API gives at once."""
 
 
 def current_flow_run_id() -> UUID | None:

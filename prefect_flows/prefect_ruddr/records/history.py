@@ -19,18 +19,13 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from prefect_ruddr.errors import PlanNotFound, RunNotEnded
+from prefect_ruddr.prefect_api import PAGE
 from prefect_ruddr.records.artifacts import artifacts_of
 from prefect_ruddr.records.liveness import is_over
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY, stages_written
 from prefect_ruddr.records.plan_table import PLAN_KEY, is_dry_run, published_plan
 from prefect_ruddr.stages.plan import StagePlan, merged
-from prefect_ruddr.texts import shown
-
-MOST_LISTED = 5
-"""How many child runs an error names."""
-
-PAGE = 200
-"""How many flow runs Prefect's API gives at once."""
+from prefect_ruddr.texts import MOST_LISTED, shown
 
 
 class Applied(NamedTuple):

@@ -26,9 +26,6 @@ Row: TypeAlias = StageUpdateLike | SourceRow
 """What a run takes: an update, a stage, a mapping with the names of either, or a row that has
 a place."""
 
-MOST_PLACES = 5
-"""How many of the rows about the same stage are named in the error of each of them."""
-
 
 @dataclass
 class JudgedRow:
@@ -225,7 +222,7 @@ class Intake:
 
     def _listed(self, positions: list[int]) -> str:
         places = [self.rows[position].place or str(position + 1) for position in positions]
-        return ("" if self.rows[positions[0]].place else "updates ") + listed(places, MOST_PLACES)
+        return ("" if self.rows[positions[0]].place else "updates ") + listed(places)
 
 
 def intake(rows: Iterable[Row], pipelines: PipelineNames | None = None) -> Intake:

@@ -18,7 +18,7 @@ from prefect.runtime import flow_run
 from prefect_ruddr.errors import RunStopped
 from prefect_ruddr.machine import private_folder, state_folder
 
-LOOK_SECONDS = 1.0
+CANCELLATION_POLL_SECONDS = 1.0
 """How often Prefect is asked whether the run has been cancelled, in seconds."""
 
 STOPPED = "stopped"
@@ -159,7 +159,7 @@ class Watch:
     def _watch(self) -> None:
         try:
             with get_client(sync_client=True) as client:
-                while not self._is_over.wait(LOOK_SECONDS):
+                while not self._is_over.wait(CANCELLATION_POLL_SECONDS):
                     for each in self._flow_runs:
                         state = client.read_flow_run(each).state
                         if state and (state.is_cancelling() or state.is_final()):

@@ -11,10 +11,10 @@ from prefect_ruddr.machine import locked
 from prefect_ruddr.runs.stopping import Stop
 from prefect_ruddr.stages.stage import Workspace
 
-LOOK_SECONDS = 0.2
+LOCK_POLL_SECONDS = 0.2
 """How often a run looks whether the one before it on its machine has ended, in seconds."""
 
-ASK_SECONDS = 0.5
+LIMIT_POLL_SECONDS = 0.5
 """How often it asks Prefect whether the one before it on another machine has, in seconds."""
 
 LEASE_SECONDS = 60.0
@@ -53,7 +53,7 @@ class Turn:
             return False
         self._waited = False
         try:
-            wait = partial(self._wait, workspace, LOOK_SECONDS)
+            wait = partial(self._wait, workspace, LOCK_POLL_SECONDS)
             lock = locked(f"writing-{workspace.id}", wait)
             self._held.enter_context(lock)
         except OSError as error:
@@ -82,7 +82,7 @@ class Turn:
             except ConcurrencySlotAcquisitionError as error:
                 if getattr(getattr(error.__cause__, "response", None), "status_code", 0) != LOCKED:
                     raise
-                self._wait(workspace, ASK_SECONDS)
+                self._wait(workspace, LIMIT_POLL_SECONDS)
             else:
                 return
 

@@ -13,7 +13,7 @@ from prefect_ruddr.sandbox.answers import Refused
 Stage = dict[str, Any]
 """A stage as on the wire. It is never changed in place: an update puts a new one there."""
 
-PAGE_SIZE = 10
+DEFAULT_PAGE_SIZE = 10
 """Stages on a page when the request names no limit."""
 
 
@@ -87,7 +87,7 @@ class Workspace:
     def page(
         self,
         *,
-        limit: int = PAGE_SIZE,
+        limit: int = DEFAULT_PAGE_SIZE,
         name: str | None = None,
         starting_after: str | None = None,
         ending_before: str | None = None,

@@ -10,8 +10,8 @@ from rich.text import Text
 from prefect_ruddr.stages.stage import FieldName, FieldValue
 from prefect_ruddr.texts import one_line, where_they_differ
 
-LONGEST_VALUE = 60
-"""How many characters of a value a line shows."""
+LONGEST_SIDE = 60
+"""How many characters of a value a line shows on either side of its arrow."""
 
 FieldStep = tuple[FieldName, FieldValue, FieldValue]
 """A field, its value before, and its value after."""
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 def in_view(
-    before: FieldValue, after: FieldValue, most: int = LONGEST_VALUE
+    before: FieldValue, after: FieldValue, most: int = LONGEST_SIDE
 ) -> tuple[FieldValue, FieldValue]:
     """Return the two values of a change; long texts are cut to where they begin to differ."""
     one, other = (value if isinstance(value, str) else "" for value in (before, after))

@@ -16,7 +16,7 @@ from prefect_ruddr.texts import count, listed
 DRIFT_KEY = "ruddr-stage-drift"
 """The artifact of a flow run that has all that differs."""
 
-MOST_NAMED = 3
+MOST_IN_LINE = 3
 """How many stages a line names."""
 
 
@@ -79,10 +79,10 @@ class StageDrift(Shown, BaseModel):
             *(f"{each.label} ({each.what})" for each in self.missing),
             *(f"{each.label} ({change_text(each.steps)})" for each in self.plan.changes),
         ]
-        more = f" (see artifact {DRIFT_KEY})" if differing > MOST_NAMED else ""
+        more = f" (see artifact {DRIFT_KEY})" if differing > MOST_IN_LINE else ""
         return (
             f"drift: {differing} of {count(of_all, 'stage')} not as in {self.source}, from what is"
-            f" live to what was wanted: {listed(first, MOST_NAMED)}{more}"
+            f" live to what was wanted: {listed(first, MOST_IN_LINE)}{more}"
         )
 
     def diff(self, most: int | None = None) -> Text:

@@ -17,9 +17,6 @@ from prefect_ruddr.texts import listed, shown
 MOST_SUGGESTIONS = 20
 """For how many unknown names the closest ones are looked up; that is slow in a big workspace."""
 
-MOST_PIPELINES = 5
-"""How many pipelines are listed in which stages of one name are."""
-
 
 @dataclass(frozen=True)
 class StageName:
@@ -102,7 +99,7 @@ class StageNames:
         """Say where stages of one name are, and what would tell them apart."""
         pipelines = dict.fromkeys(stage.opportunity_pipeline_id for stage in stages)
         known = [self._pipelines.name_of(pipeline) for pipeline in pipelines if pipeline]
-        where = f", in pipelines {listed(known, MOST_PIPELINES)}" if len(known) > 1 else ""
+        where = f", in pipelines {listed(known)}" if len(known) > 1 else ""
         advice = "pipeline, or the id" if len(known) == len(stages) else "the id"
         return f"{len(stages)} stages are called that{where}: give {advice}"
 

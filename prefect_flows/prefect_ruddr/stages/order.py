@@ -15,9 +15,6 @@ from prefect_ruddr.stages.plan import FieldChange, StageChange
 from prefect_ruddr.stages.stage import FieldValue, Stage
 from prefect_ruddr.texts import listed
 
-MOST_NAMED = 5
-"""How many stages an error names."""
-
 MAX_KEPT_OF_NAME = 200
 """Characters of a name that are kept in the third name of a swap; Ruddr takes 255."""
 
@@ -73,7 +70,7 @@ def swap_errors(order: WriteOrder) -> Mapping[UUID, str]:
     """Return, for each stage that would swap its name with others, why that is refused."""
     return {
         change.stage_id: (
-            f"{listed((each.label for each in swap), MOST_NAMED)} swap their names, and Ruddr"
+            f"{listed(each.label for each in swap)} swap their names, and Ruddr"
             " refuses two stages of one name: choose swap_names=True to go over a third name"
         )
         for swap in order.swaps

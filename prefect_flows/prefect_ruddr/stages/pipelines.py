@@ -14,11 +14,8 @@ from prefect_ruddr.texts import LONGEST_VALUE, listed, shown
 PipelineIds: TypeAlias = Mapping[str, UUID | str]
 """The id of each pipeline, by what somebody calls it."""
 
-LONGEST_NAME = 255
+LONGEST_PIPELINE_NAME = 255
 """How many characters the name of a pipeline may have."""
-
-MOST_NAMES = 5
-"""How many of the known names are listed where an unknown one is like none of them."""
 
 
 class PipelineNames:
@@ -97,9 +94,9 @@ class PipelineNames:
         close = get_close_matches(said[:LONGEST_VALUE], self._ids, n=1)
         if close:
             return f"no such pipeline; did you mean {shown(close[0])}?"
-        return f"no such pipeline; there are {listed(map(shown, self._ids), MOST_NAMES)}"
+        return f"no such pipeline; there are {listed(map(shown, self._ids))}"
 
 
 def _is_name(name: Any) -> bool:
-    is_text = isinstance(name, str) and len(name.strip()) > 0 and len(name) <= LONGEST_NAME
+    is_text = isinstance(name, str) and len(name.strip()) > 0 and len(name) <= LONGEST_PIPELINE_NAME
     return is_text and parse_uuid(name) is None
