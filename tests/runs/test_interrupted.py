@@ -194,6 +194,10 @@ def test_a_run_that_prefect_cancels_writes_no_more(slow: Sandbox, on_request: On
         )
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(UUID(found["id"]), Cancelling(), force=True)
+            # A busy Prefect takes seconds to say so, to this test as to the run: once in answer to
+            # what the run has asked by now, and once in answer to its next question.
+            for _ in range(2):
+                client.read_flow_run(UUID(found["id"]))
         at.append(time.monotonic())
 
     thread = threading.Thread(target=copy_context().run, args=(cancel,))
