@@ -25,7 +25,7 @@ from prefect_ruddr.records.liveness import is_over
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY, stages_written
 from prefect_ruddr.records.plan_table import PLAN_KEY, is_dry_run, published_plan
 from prefect_ruddr.stages.plan import StagePlan, merged
-from prefect_ruddr.texts import MOST_LISTED, shown
+from prefect_ruddr.texts import MOST_LISTED, listed, shown
 
 
 class Applied(NamedTuple):
@@ -91,10 +91,10 @@ def load_dry_run(flow_run_id: UUID) -> Applied:
             " with dry_run=True"
         )
     if len({each.flow_run_id for each in plans}) > 1:
-        listed = ", ".join(str(each.flow_run_id) for each in plans[:MOST_LISTED])
+        first = ", ".join(str(each.flow_run_id) for each in plans[:MOST_LISTED])
         raise PlanNotFound(
             f"flow run {given.name} ({given.id}) left {len(plans)} plans: give the id of the run"
-            f" of one of them: {listed}"
+            f" of one of them: {first}"
         )
     return Applied(published_plan(plans[-1]), given.name)
 
@@ -195,8 +195,7 @@ def _no_plan(given: FlowRun, runs: Iterable[FlowRun], artifacts: Iterable[Artifa
         return f"{where}: give the id of a run that was not a dry run"
     below = [f"{run.name} ({run.id})" for run in runs if run.id != given.id]
     if below:
-        more = f" and {len(below) - MOST_LISTED} more" if len(below) > MOST_LISTED else ""
-        return f"{where}, nor did the runs below it: {', '.join(below[:MOST_LISTED])}{more}"
+        return f"{where}, nor did the runs below it: {listed(below)}"
     return (
         f"{where}: give the id of a run of apply-stage-updates, apply-stage-file or"
         " apply-stage-plan, of an undo, or of a flow run above one of them"
