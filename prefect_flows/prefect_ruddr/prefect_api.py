@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from prefect.context import SettingsContext, get_settings_context
 
+T = TypeVar("T")
+
 PAGE = 200
 """How many records Prefect's API gives at once."""
+
+
+def all_pages(read_page: Callable[[int], list[T]]) -> list[T]:
+    """Return all records of a list, in its order.
+
+    Args:
+        read_page: Reads at most `PAGE` records, after so many others.
+    """
+    found: list[T] = []
+    while page := read_page(len(found)):
+        found += page
+        if len(page) < PAGE:
+            break
+    return found
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from prefect_ruddr import (
     PlanNotFound,
     RuddrCredentials,
     StageUpdatesFailed,
+    apply_stage_plan,
     apply_stage_updates,
     undo_stage_updates,
 )
@@ -23,7 +24,7 @@ from prefect_ruddr.records.outcome_table import OUTCOMES_KEY
 from prefect_ruddr.sandbox import Sandbox
 from prefect_ruddr.stages.outcome import SUMMARY_KEY
 
-from .records import artifacts, markdown, patches, run
+from .records import artifacts, child_runs, markdown, patches, run
 from .updates import updates_of
 
 
@@ -119,6 +120,31 @@ def test_the_error_names_the_runs_there_are(
     ended = run(undo_stage_updates, ruddr_credentials, dry.flow_run_id)
     assert isinstance(ended.result, PlanNotFound)
     assert "was not a dry run" in str(ended.result)
+
+
+@flow
+def two_dry_runs(ruddr_credentials: RuddrCredentials, updates: list[dict[str, Any]]) -> None:
+    """Plan the same twice, as for two regions."""
+    for _ in range(2):
+        apply_stage_updates(ruddr_credentials, updates, dry_run=True)
+
+
+def test_of_several_dry_runs_one_has_to_be_named(
+    sandbox: Sandbox, ruddr_credentials: RuddrCredentials
+) -> None:
+    """The error names each, and the id of one is enough; nothing is written before that."""
+    updates = updates_of(sandbox, 1)
+    parent = run(two_dry_runs, ruddr_credentials, updates).flow_run_id
+    with pytest.raises(
+        PlanNotFound, match="left the plans of 2 dry runs: give the id of one"
+    ) as error:
+        apply_stage_plan(ruddr_credentials, parent)
+    ids = [each["id"] for each in child_runs(parent)]
+    assert len(ids) == 2
+    assert all(each in str(error.value) for each in ids)
+    assert patches(sandbox) == []
+    apply_stage_plan(ruddr_credentials, ids[0])
+    assert [stage_id for stage_id, _ in patches(sandbox)] == [updates[0]["id"]]
 
 
 def test_what_ruddr_refused_and_a_person_set_since_stays(

@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import Artifact
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.runtime import flow_run
 
-from prefect_ruddr.prefect_api import PAGE
+from prefect_ruddr.prefect_api import PAGE, all_pages
 from prefect_ruddr.stages.diff import in_view
 
 Row = Mapping[str, Any]
@@ -126,18 +126,12 @@ def artifacts_of(
         flow_run_id=ArtifactFilterFlowRunId(any_=list(flow_run_ids)),
         key=ArtifactFilterKey(any_=list(keys)),
     )
-    found: list[Artifact] = []
-    while len(found) % PAGE == 0:
-        page = client.read_artifacts(
-            artifact_filter=wanted,
-            sort=ArtifactSort.CREATED_DESC,
-            limit=PAGE,
-            offset=len(found),
+    newest_first = all_pages(
+        lambda offset: client.read_artifacts(
+            artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=PAGE, offset=offset
         )
-        if not page:
-            break
-        found += page
-    return found[::-1]
+    )
+    return newest_first[::-1]
 
 
 def _digest(text: str) -> str:

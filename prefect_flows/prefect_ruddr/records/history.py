@@ -19,13 +19,13 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from prefect_ruddr.errors import PlanNotFound, RunNotEnded
-from prefect_ruddr.prefect_api import PAGE
+from prefect_ruddr.prefect_api import PAGE, all_pages
 from prefect_ruddr.records.artifacts import artifacts_of
 from prefect_ruddr.records.liveness import is_over
 from prefect_ruddr.records.outcome_table import OUTCOMES_KEY, stages_written
 from prefect_ruddr.records.plan_table import PLAN_KEY, is_dry_run, published_plan
 from prefect_ruddr.stages.plan import StagePlan, merged
-from prefect_ruddr.texts import MOST_LISTED, listed, shown
+from prefect_ruddr.texts import listed, shown
 
 
 class Applied(NamedTuple):
@@ -90,11 +90,11 @@ def load_dry_run(flow_run_id: UUID) -> Applied:
             f"flow run {given.name} ({given.id}) left no plan of a dry run: give the id of a run"
             " with dry_run=True"
         )
-    if len({each.flow_run_id for each in plans}) > 1:
-        first = ", ".join(str(each.flow_run_id) for each in plans[:MOST_LISTED])
+    ids = list(dict.fromkeys(str(each.flow_run_id) for each in plans))
+    if len(ids) > 1:
         raise PlanNotFound(
-            f"flow run {given.name} ({given.id}) left {len(plans)} plans: give the id of the run"
-            f" of one of them: {first}"
+            f"flow run {given.name} ({given.id}) left the plans of {len(ids)} dry runs: give the"
+            f" id of one of them: {listed(ids)}"
         )
     return Applied(published_plan(plans[-1]), given.name)
 
@@ -181,12 +181,9 @@ def _with_attempts_and_children(client: SyncPrefectClient, given: FlowRun) -> li
 
 
 def _all(client: SyncPrefectClient, wanted: FlowRunFilter) -> list[FlowRun]:
-    found: list[FlowRun] = []
-    while page := client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=len(found)):
-        found += page
-        if len(page) < PAGE:
-            break
-    return found
+    return all_pages(
+        lambda offset: client.read_flow_runs(flow_run_filter=wanted, limit=PAGE, offset=offset)
+    )
 
 
 def _no_plan(given: FlowRun, runs: Iterable[FlowRun], artifacts: Iterable[Artifact]) -> str:
