@@ -72,7 +72,7 @@ def test_an_answer_that_is_always_lost_leaves_a_doubt(
     sandbox.fail_next(5, **fault)
     began = time.monotonic()
     error = failure(call, impatient)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
     assert type(error) is AnswerLost
     assert (error.status, error.stage_id, error.attempts) == (None, ID, 5)
     assert error.may_have_been_applied

@@ -68,17 +68,25 @@ def test_each_attempt_waits_longer_than_the_one_before(
     assert all(gap >= wait for gap, wait in zip(gaps, short_waits, strict=True))
 
 
+@pytest.fixture
+def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits of a minute where nothing says otherwise: what is quicker was told so."""
+    monkeypatch.setattr(answers, "WAITS", (60.0,) * len(answers.WAITS))
+
+
+@pytest.mark.usefixtures("long_waits")
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_retry_after_is_obeyed(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, call: Call, status: int
 ) -> None:
-    """It takes the place of the second that would have been waited."""
+    """It takes the place of what would have been waited."""
     sandbox.fail_next(status=status, headers={"Retry-After": "0.15"})
     call(ruddr_credentials, "update_stage", UPDATE)
     first, second = (request.arrived for request in sandbox.requests)
-    assert 0.15 <= second - first < 1
+    assert 0.15 <= second - first < 30
 
 
+@pytest.mark.usefixtures("long_waits")
 def test_a_retry_after_that_is_a_date_is_obeyed(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, call: Call
 ) -> None:
@@ -86,7 +94,7 @@ def test_a_retry_after_that_is_a_date_is_obeyed(
     past = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
     sandbox.fail_next(4, status=503, headers={"Retry-After": past})
     assert call(ruddr_credentials, "update_stage", UPDATE).attempts == 5
-    assert sandbox.requests[-1].arrived - sandbox.requests[0].arrived < 1
+    assert sandbox.requests[-1].arrived - sandbox.requests[0].arrived < 30
 
 
 @pytest.mark.parametrize(
