@@ -115,7 +115,7 @@ def test_what_comes_of_a_fault_is_what_the_page_says(
     """Sync and async agree; what Ruddr holds, how often and when it was asked agree with both."""
     count, fields = FAULTS[fault]
     key = ruddr_credentials.model_copy(
-        update={"timeout_seconds": 0.5 if "hang" in fields else 30.0}
+        update={"timeout_seconds": 2.0 if "hang" in fields else 30.0}
     )
     stage_id = sandbox.stages[0]["id"]
     before = sandbox.stages[0]["probability"]
