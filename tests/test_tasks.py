@@ -46,10 +46,10 @@ pytestmark = [
         (alist_opportunity_stages, "list-opportunity-stages", True),
     ],
 )
-def test_a_task_and_its_async_twin_have_one_name(
+def test_a_task_and_its_async_version_have_one_name(
     task: Task[..., Any], name: str, *, is_async: bool
 ) -> None:
-    """Prefect's UI shows what was done, not in which colour; and Prefect itself retries nothing."""
+    """Prefect's UI shows what was done, async or not; and Prefect retries nothing."""
     assert (task.name, task.isasync, task.retries) == (name, is_async, 0)
 
 
@@ -92,7 +92,7 @@ def test_an_update_may_be_a_mapping(
 
 
 @pytest.mark.parametrize("update", SAME_UPDATE)
-async def test_the_async_twin_does_the_same(
+async def test_the_async_version_does_the_same(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, update: Any
 ) -> None:
     """The same PATCH, the same answer."""
@@ -105,7 +105,7 @@ async def test_the_async_twin_does_the_same(
 async def test_a_stage_is_read_by_its_id(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, stage: UUID | str
 ) -> None:
-    """In either colour."""
+    """By the task and by its async version."""
     name = sandbox.stage(ID)["name"]
     assert (await aget_opportunity_stage(ruddr_credentials, stage)).name == name
     assert get_opportunity_stage(ruddr_credentials, stage).name == name
@@ -114,7 +114,7 @@ async def test_a_stage_is_read_by_its_id(
 async def test_all_stages_are_listed_or_those_of_a_name(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials
 ) -> None:
-    """In either colour."""
+    """By the task and by its async version."""
     ids = [UUID(stage["id"]) for stage in sandbox.stages]
     assert [stage.id for stage in await alist_opportunity_stages(ruddr_credentials)] == ids
     assert [stage.id for stage in list_opportunity_stages(ruddr_credentials)] == ids

@@ -314,16 +314,15 @@ VALIDATOR = {
 @pytest.mark.parametrize(
     ("arguments", "code", "more"),
     [
-        (["--version"], 0, set()),
-        (["--help"], 0, {"docstring_parser"}),
-        (["export", "out.csv"], 0, set()),
-        (["export", "out.yaml"], 0, set()),
-        (["plan", "stages.csv"], 2, set()),
-        (["drift", "stages.csv"], 2, set()),
-        (["check"], 0, VALIDATOR),
-        (["sandbox", "--help"], 0, VALIDATOR | {"starlette", "uvicorn"}),
+        pytest.param(["--version"], 0, set(), id="version", marks=pytest.mark.long),
+        pytest.param(["--help"], 0, {"docstring_parser"}, id="help"),
+        pytest.param(["export", "out.csv"], 0, set(), id="export CSV", marks=pytest.mark.long),
+        pytest.param(["export", "out.yaml"], 0, set(), id="export YAML"),
+        pytest.param(["plan", "stages.csv"], 2, set(), id="plan"),
+        pytest.param(["drift", "stages.csv"], 2, set(), id="drift", marks=pytest.mark.long),
+        pytest.param(["check"], 0, VALIDATOR, id="check"),
+        pytest.param(["sandbox", "--help"], 0, VALIDATOR | {"starlette", "uvicorn"}, id="sandbox"),
     ],
-    ids=["version", "help", "export CSV", "export YAML", "plan", "drift", "check", "sandbox"],
 )
 @pytest.mark.usefixtures("edited")
 def test_nothing_heavy_is_loaded(

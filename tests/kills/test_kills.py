@@ -140,7 +140,7 @@ def test_the_same_flow_again_ends_where_one_run_would_have(
 
 @pytest.mark.long
 @pytest.mark.usefixtures("prefect_api")
-def test_an_undo_takes_back_what_a_killed_run_wrote(
+def test_an_undo_undoes_what_a_killed_run_wrote(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, on_request: OnRequest
 ) -> None:
     """It left a plan and no account; what it had not written is found as it was."""

@@ -60,12 +60,12 @@ pytestmark = pytest.mark.usefixtures("async_flows")
 
 ASYNC_PARENTS = [
     pytest.param(async_etl, id="async"),
-    pytest.param(async_etl_in_a_thread, id="async, in a thread"),
+    pytest.param(async_etl_in_a_thread, id="async, in a thread", marks=pytest.mark.long),
 ]
 
 
 @pytest.mark.parametrize("parent", [pytest.param(etl, id="sync"), *ASYNC_PARENTS])
-def test_a_larger_flow_applies_and_takes_back(
+def test_a_larger_flow_applies_and_undoes(
     sandbox: Sandbox, ruddr_credentials: RuddrCredentials, parent: Any
 ) -> None:
     """The report comes back to the parent, with the id of the subflow's run for an undo."""

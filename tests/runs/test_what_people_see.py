@@ -190,7 +190,7 @@ def test_long_descriptions_leave_both_sides_of_the_plan_table_in_view(
 
 
 def test_the_summary_reads_well(sandbox: Sandbox, ruddr_credentials: RuddrCredentials) -> None:
-    """What changed from what to what, what did not and why, and how to take it back."""
+    """What changed from what to what, what did not and why, and how to undo it."""
     negotiation = stage_id(sandbox, "Negotiation")
     read_only = stage_id(sandbox, "Renewal Due")
     sandbox.make_read_only(read_only)

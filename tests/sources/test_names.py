@@ -139,7 +139,7 @@ def test_a_pipeline_tells_stages_of_one_name_apart(pipeline: UUID, stage_id: str
         ),
     ],
 )
-def test_a_doubt_is_a_error_that_says_what_would_settle_it(
+def test_a_doubt_is_an_error_that_says_what_would_settle_it(
     stages: list[Stage], name: str, pipeline: UUID | None, expected: str
 ) -> None:
     """Nothing is guessed, not even from a single candidate."""

@@ -130,7 +130,7 @@ def test_merged_plans_do_what_they_did_one_after_the_other(
 
 
 @given(chains())
-def test_merged_plans_are_taken_back_at_once(chain: tuple[Live, list[StagePlan], Live]) -> None:
+def test_merged_plans_are_undone_at_once(chain: tuple[Live, list[StagePlan], Live]) -> None:
     """The inverse of what they did together restores the workspace before the first."""
     before, plans, after = chain
     restored = written(merged(plans).inverted(), after)

@@ -138,7 +138,7 @@ def tasks() -> None:
     update_opportunity_stage("key", ROW)  # type: ignore[call-overload]
 
 
-async def async_twins() -> None:
+async def async_versions() -> None:
     assert_type(await aupdate_opportunity_stage(credentials(), ROW), Stage)
     assert_type(await aget_opportunity_stage(credentials(), ID), Stage)
     assert_type(await alist_opportunity_stages(credentials()), list[Stage])
