@@ -83,7 +83,7 @@ class _Clients:
 def _new_budget(name: str, bucket: Bucket, limit: str | None) -> RequestBudget:
     if limit is None:
         return RequestBudget(bucket, state_folder() / f"budget-{name}", warn=_warn)
-    # Only those who share a limit pay for importing Prefect's client.
+    # Where Prefect is not loaded yet, that takes 1.4 s: only those who share a limit pay for it.
     from prefect_ruddr.pacing.prefect_limit import PrefectLimit  # noqa: PLC0415
 
     shared = PrefectLimit(limit, bucket)

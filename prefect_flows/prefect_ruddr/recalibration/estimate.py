@@ -165,7 +165,7 @@ def _interval(share: float, known: int, confidence: float) -> tuple[float, float
 
 
 def _libraries() -> tuple[ModuleType, Any, Any]:
-    """Load what takes seconds to load, when it is used."""
+    """Load what takes two seconds to load, when it is used."""
     try:
         import numpy as np  # noqa: PLC0415
         from scipy.special import betaincinv  # type: ignore[import-untyped]  # noqa: PLC0415
