@@ -48,7 +48,7 @@ ROOT = Path(__file__).parents[1]
 API_KEY = "rk_test_4f9d2c7b1a8e"
 
 # A busy machine is slow now and then; that says nothing about an example.
-settings.register_profile("repository", deadline=None, max_examples=25)
+settings.register_profile("repository", deadline=None, max_examples=50)
 # For the inner loop and for the long suite: `make test-fast` and `make test-all`.
 settings.register_profile("fast", deadline=None, max_examples=10)
 settings.register_profile("thorough", deadline=None, max_examples=200)

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_ruddr.recalibration.decision import decided, held, target
@@ -158,6 +158,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=50)
 @given(st.randoms(use_true_random=False), st.lists(PROBABILITIES, min_size=5, max_size=5), OPTIONS)
 def test_a_second_run_on_the_same_rows_proposes_nothing(
     random: Random, live: list[float], options: dict[str, Any]

@@ -60,7 +60,7 @@ pytestmark = pytest.mark.usefixtures("async_flows")
 
 ASYNC_PARENTS = [
     pytest.param(async_etl, id="async"),
-    pytest.param(async_etl_in_a_thread, id="async, in a thread", marks=pytest.mark.long),
+    pytest.param(async_etl_in_a_thread, id="async, in a thread"),
 ]
 
 
