@@ -49,7 +49,7 @@ def broken(ruddr_credentials: RuddrCredentials) -> None:
     raise RuntimeError(f"broken with {ruddr_credentials!r} and {ruddr_credentials.get_client()!r}")
 
 
-@flow
+@flow(flow_run_name="the last run")
 def of_a_user(ruddr_credentials: RuddrCredentials) -> None:
     """Fail in a user's own task."""
     broken(ruddr_credentials)

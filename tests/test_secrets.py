@@ -33,7 +33,7 @@ from prefect_ruddr.api.address import DEFAULT_BASE_URL
 from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.sandbox import Sandbox
 from prefect_ruddr.texts import one_line
-from runs.records import eventually
+from runs.records import events, eventually, flow_runs_named, recorded_steps
 
 pytestmark = pytest.mark.slow
 
@@ -286,8 +286,10 @@ def traces(prefect_api: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         sent = json.dumps([(r.path, dict(r.headers)) for r in sandbox.requests]).encode()
     assert b"all runs have ended" in ended.stdout, ended.stderr.decode()[-3000:]
     results = (folder / "home" / "storage").iterdir()
-    # Prefect's server stores events a few seconds later; those of the last run come last.
-    events = eventually(lambda: recorded_events(since), lambda told: b'"of-a-user"' in told)
+    # Prefect's server stores events and steps a moment later; those of the last run come last.
+    (last,) = flow_runs_named("the last run")
+    eventually(lambda: events(UUID(last["id"]), "prefect.flow-run.Failed"), bool)
+    eventually(lambda: recorded_steps(UUID(last["id"])), bool)
     return {
         "standard output": ended.stdout,
         "standard error": ended.stderr,
@@ -297,7 +299,7 @@ def traces(prefect_api: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "the database of the Prefect API": b"".join(
             path.read_bytes() for path in sorted(prefect_api.parent.glob(f"{prefect_api.name}*"))
         ),
-        "events": events,
+        "events": recorded_events(since),
         **{of: recorded(of, since) for of in ("flow_runs", "task_runs", "logs", "artifacts")},
     }
 

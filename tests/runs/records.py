@@ -149,9 +149,9 @@ def flow_runs_that_wait() -> list[dict[str, Any]]:
 
 
 def events(flow_run_id: UUID, name: str) -> list[dict[str, Any]]:
-    """Return the events of a name that a run emitted, as far as they are recorded."""
-    related = {"id": [f"prefect.flow-run.{flow_run_id}"]}
-    answer = _post("events", "filter", filter={"event": {"name": [name]}, "related": related})
+    """Return the events of a name that tell of a run, as far as they are recorded."""
+    of_run = {"id": [f"prefect.flow-run.{flow_run_id}"]}
+    answer = _post("events", "filter", filter={"event": {"name": [name]}, "any_resource": of_run})
     found: list[dict[str, Any]] = answer["events"]
     return found
 
