@@ -100,6 +100,7 @@ class Bench:
             [
                 _Job("flow, ours", "flow_of_ours", 500, UNLIMITED),
                 _Job("flow by hand, plain httpx", "flow_by_hand", 500),
+                _Job("flow by hand that tells as much", "flow_by_hand", 500, {"tells": True}),
                 _Job("flow by hand, 4 threads", "flow_by_hand", 500, {"threads": 4}),
             ],
             [
