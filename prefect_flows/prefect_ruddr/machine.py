@@ -16,7 +16,7 @@ try:
 except ImportError:  # a platform without it has no locks either
     fcntl = None  # type: ignore[assignment]
 
-OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0)
 """How a file in the folder is opened: nobody may have laid a link there."""
 
 FOLDER_VARIABLE = "RUDDR_STATE_FOLDER"
@@ -48,8 +48,11 @@ def private_folder(folder: Path | None = None) -> Path:
         OSError: When it cannot be made, or is not this user's alone.
     """
     folder = folder or state_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
     if hasattr(os, "geteuid") and (found.st_uid != os.geteuid() or found.st_mode & 0o077):
         raise PermissionError(f"others have access to {folder}")
     if not stat.S_ISDIR(found.st_mode):
@@ -93,7 +96,7 @@ def locked(
     if fcntl is None:
         raise OSError("this platform has no file locks")
     path = private_folder(folder) / f"{name}.lock"
-    descriptor = os.open(path, OPEN, 0o600)
+    descriptor = os.open(path, OPEN | os.O_CREAT, 0o600)
     try:
         while not _taken(descriptor):
             if wait is None:

@@ -60,14 +60,16 @@ class Keeper:
         # Opened each time, so that it does not matter who removes it, or who was forked from whom.
         wait = partial(_wait, time.monotonic() + LOCK_SECONDS)
         with locked(path.name, wait, folder=path.parent):
-            is_new = not path.exists()
-            with os.fdopen(os.open(path, OPEN, 0o600), "r+b", buffering=0) as file:
+            file, is_new = _opened(path)
+            try:
                 now = self._now()
-                state = State(now) if is_new else self._read(file.read(2**16), now)
+                state = State(now) if is_new else self._read(os.read(file, 2**16), now)
                 changed, learned = change(state, now)
                 line = json.dumps([now, *changed]).encode() + b"\n"
-                if changed is not state and os.pwrite(file.fileno(), line, 0) < len(line):
+                if changed is not state and os.pwrite(file, line, 0) < len(line):
                     raise OSError("the disk is full")
+            finally:
+                os.close(file)
         self._own = changed
         return learned
 
@@ -78,6 +80,14 @@ class Keeper:
             if saved_at <= now and all(map(math.isfinite, values)):
                 return State(*values)._replace(free=tuple(map(int, free)))
         return self._bucket.emptied(now)
+
+
+def _opened(path: Path) -> tuple[int, bool]:
+    """Return the file, and whether it is new."""
+    try:
+        return os.open(path, OPEN), False
+    except FileNotFoundError:
+        return os.open(path, OPEN | os.O_CREAT, 0o600), True
 
 
 def _wait(until: float) -> None:
