@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
 from benchmarks import imports
-from benchmarks.place import UNLIMITED, Measured, Place
+from benchmarks.place import Place
+from benchmarks.site import UNLIMITED, Measured
 from benchmarks.tables import (
     COSTS,
     GROWTH,
     LIMITED,
     Row,
-    cost_row,
+    cost_rows,
     growth_row,
     limited_row,
     medians,
@@ -24,15 +25,17 @@ from benchmarks.tables import (
 from prefect_ruddr.pacing.bucket import BURST
 from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
 
+TURNS = 25
+"""How often, in a round, the call layer and plain `httpx` take turns."""
+
 _NUMBERS = count(1)
 
 
 class _Job(NamedTuple):
-    """A job of `benchmarks.jobs`: what a table calls it, its function, how many updates, how."""
+    """A job of `benchmarks.jobs`: what a table calls it, its function, how."""
 
     name: str
     function: str
-    updates: int
     options: Mapping[str, Any] = {}
 
 
@@ -95,36 +98,30 @@ class Bench:
 
     def no_limit(self) -> None:
         """What the work itself costs, without a limit on the server."""
-        # Each job of ours, what it is compared with, and how else that can be done.
-        groups: list[list[_Job]] = [
-            [
-                _Job("flow, ours", "flow_of_ours", 500, UNLIMITED),
-                _Job("flow by hand, plain httpx", "flow_by_hand", 500),
-                _Job("flow by hand that tells as much", "flow_by_hand", 500, {"tells": True}),
-                _Job("flow by hand, 4 threads", "flow_by_hand", 500, {"threads": 4}),
-            ],
-            [
-                _Job("call layer, ours", "call_layer_of_ours", 5000),
-                _Job("plain httpx", "plain_httpx", 5000),
-            ],
-            [
-                _Job("call layer, ours, 16 threads", "call_layer_of_ours", 5000, {"threads": 16}),
-                _Job("plain httpx, 16 threads", "plain_httpx", 5000, {"threads": 16}),
-            ],
+        # What all in a list are compared with stands second.
+        flows = [
+            _Job("flow, ours", "flow_of_ours", UNLIMITED),
+            _Job("flow by hand, plain httpx", "flow_by_hand"),
+            _Job("flow by hand that tells as much", "flow_by_hand", {"tells": True}),
+            _Job("flow by hand, 4 threads", "flow_by_hand", {"threads": 4}),
         ]
-        jobs = [job for group in groups for job in group]
-        taken: dict[str, list[Measured]] = {job.name: [] for job in jobs}
-        # In turn, as the machine is busier at one time than at another, and in turn the other way
-        # round, as it matters what was measured just before.
+        taken: list[Sequence[Measured]] = []
         for number in range(self._rounds):
-            for job in jobs[:: -1 if number % 2 else 1]:
-                measured = self._measure(job.function, job.updates, rate=None, **job.options)
-                taken[job.name].append(measured)
-        rows = [
-            cost_row(job.name, job.updates, taken[job.name], taken[group[1].name])
-            for group in groups
-            for job in group
-        ]
+            # In turn the other way round, as it matters what was measured just before.
+            order = -1 if number % 2 else 1
+            one_round = [
+                self._measure(job.function, 500, rate=None, **job.options) for job in flows[::order]
+            ]
+            taken.append(one_round[::order])
+        rows = cost_rows([job.name for job in flows], 500, taken)
+        for how, options in (("", {}), (", 16 threads", {"threads": 16})):
+            calls = [
+                _Job(f"call layer, ours{how}", "call_layer_of_ours", options),
+                _Job(f"plain httpx{how}", "plain_httpx", options),
+            ]
+            in_turns = [(job.function, job.options) for job in calls]
+            turns = self._at.measure_in_turns(in_turns, 200, TURNS * self._rounds)
+            rows += cost_rows([job.name for job in calls], 200, turns)
         show("No limit on the server", COSTS, rows)
 
     def growth(self) -> None:

@@ -28,7 +28,7 @@ from prefect.tasks import exponential_backoff
 from pydantic import SecretStr
 from pyrate_limiter import Duration, Limiter, Rate, StateBucket, TokenBucket
 
-from benchmarks.place import API_KEY, UNLIMITED
+from benchmarks.site import API_KEY, UNLIMITED
 from prefect_ruddr import RuddrCredentials, StageUpdate, apply_stage_updates
 from prefect_ruddr.api.connection import Connection
 from prefect_ruddr.clients import request_budget

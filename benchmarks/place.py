@@ -1,11 +1,7 @@
-"""Where a benchmark takes place: a sandbox Ruddr, a Prefect server, and clients to be measured.
-
-Each client is a process of its own, so that its time, CPU and memory are its own too.
-"""
+"""Where a benchmark takes place: a Prefect server, and a fresh sandbox for each measurement."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import socket
@@ -15,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,45 +18,8 @@ import httpx
 
 from benchmarks.postgres import postgres
 from benchmarks.proxy import prefect_proxy
+from benchmarks.site import ROOT, Measured, fresh_site
 from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
-from prefect_ruddr.sandbox import Sandbox
-
-ROOT = Path(__file__).resolve().parent.parent
-API_KEY = "benchmark-key"
-UNLIMITED: Mapping[str, Any] = {"requests_per_second": 1000.0, "burst": 10_000}
-"""A budget that never keeps anybody waiting."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one client took, or several that shared the work.
-
-    Attributes:
-        seconds: From the start of the flow function, or of a job that is no flow, to the last
-            PATCH, as the sandbox saw it.
-        start_seconds: From the call of the flow to the start of its function: Prefect's own work.
-        whole_seconds: From the start of the job to its return.
-        cpu_seconds: User and system time of the job, in the client's process.
-        peak_megabytes: The largest resident memory of the process.
-        requests: How many requests were sent and not refused.
-        refused: How many requests were answered with 429.
-        reads: How many GETs were sent.
-        patches: How many PATCHes were sent and not refused.
-        prefect_calls: How many requests the client sent to Prefect's API.
-        load: The processes that ran or wanted to, on average over the last minute.
-    """
-
-    seconds: float
-    start_seconds: float
-    whole_seconds: float
-    cpu_seconds: float
-    peak_megabytes: float
-    requests: int
-    refused: int
-    reads: int
-    patches: int
-    prefect_calls: int
-    load: float
 
 
 class Place:
@@ -105,7 +63,6 @@ class Place:
         *,
         processes: int = 1,
         machines: int = 1,
-        stages: int | None = None,
         rate: float | None = RATE,
         delay: float = 0.0,
         **options: Any,
@@ -117,55 +74,46 @@ class Place:
             updates: How many stages it is to change, over all processes.
             processes: How many client processes share the work.
             machines: On how many machines they are: those of one do not see the others' files.
-            stages: How many stages the workspace has; as many as updates where None.
             rate: The sandbox's limit in requests per second; None for no limit.
             delay: Seconds added to each call of Prefect's API.
             options: What else the job takes.
         """
         with (
-            Sandbox(
-                api_key=API_KEY, stages=stages or updates, rate=rate, record=4 * updates + 1000
-            ) as sandbox,
             prefect_proxy(self._port, delay) as proxy,
-            tempfile.TemporaryDirectory() as budgets,
+            fresh_site(updates, rate, proxy, self._environment()) as site,
         ):
-            ids = [str(stage["id"]) for stage in sandbox.stages][:updates]
             # Next to each other, as the stages are that belong together.
             size = math.ceil(updates / processes)
-            shares = [ids[first : first + size] for first in range(0, updates, size)]
-            clients = []
-            for number, share in enumerate(shares):
-                environment = {
-                    "PREFECT_API_URL": proxy.url,
-                    "RUDDR_STATE_FOLDER": f"{budgets}/{number % machines}",
-                }
-                asked = {"job": job, "ids": share, "base_url": sandbox.base_url}
-                clients.append(self._start(asked | {"options": options}, environment))
-            for client in clients:
-                _expect(client, "ready")
-            calls_before = proxy.calls
-            began = time.monotonic()
-            for client in clients:
-                _tell(client)
-            results = [_result(client) for client in clients]
-            seen = list(sandbox.requests)
+            shares = [site.ids[first : first + size] for first in range(0, updates, size)]
+            clients = [
+                site.start(job, share, options, machine=number % machines)
+                for number, share in enumerate(shares)
+            ]
+            measured = site.measure(clients)
         self._wait_for_the_recorder()
-        sent = [r for r in seen if r.status == 200 and r.arrived >= began]
-        done = [r for r in sent if r.method == "PATCH"]
-        function_began = min(result["function_began"] for result in results)
-        return Measured(
-            seconds=max((r.arrived for r in done), default=function_began) - function_began,
-            start_seconds=function_began - began,
-            whole_seconds=max(result["seconds"] for result in results),
-            cpu_seconds=sum(result["cpu"] for result in results),
-            peak_megabytes=max(result["peak"] for result in results),
-            requests=len(sent),
-            refused=sum(r.status == 429 for r in seen),
-            reads=len(sent) - len(done),
-            patches=len(done),
-            prefect_calls=proxy.calls - calls_before,
-            load=os.getloadavg()[0],
-        )
+        return measured
+
+    def measure_in_turns(
+        self, jobs: Sequence[tuple[str, Mapping[str, Any]]], updates: int, turns: int
+    ) -> list[tuple[Measured, ...]]:
+        """Run jobs one after the other, again and again, without a limit on the server.
+
+        So each has the machine at the same speed as the others, whatever that is.
+
+        Args:
+            jobs: The name of each job, and what else it takes; each has a process of its own.
+            updates: How many stages a job changes in a turn.
+            turns: How often each job is run.
+
+        Returns:
+            For each turn, what each job took.
+        """
+        with (
+            prefect_proxy(self._port, 0.0) as proxy,
+            fresh_site(updates, None, proxy, self._environment()) as site,
+        ):
+            clients = [site.start(job, site.ids, options) for job, options in jobs]
+            return [tuple(site.measure([client]) for client in clients) for _ in range(turns)]
 
     def run(self, command: Sequence[str]) -> float:
         """Run a command, and return how many seconds it took."""
@@ -184,19 +132,6 @@ class Place:
         completed = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
         answer = httpx.post(f"{self.api_url}/task_runs/count", json=completed, timeout=120)
         return int(answer.raise_for_status().text)
-
-    def _start(self, asked: dict[str, Any], environment: dict[str, str]) -> subprocess.Popen[str]:
-        client = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.client"],
-            cwd=ROOT,
-            env=self._environment() | environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None if os.environ.get("BENCH_DEBUG") else subprocess.DEVNULL,
-            text=True,
-        )
-        _tell(client, asked)
-        return client
 
     def _environment(self) -> dict[str, str]:
         environment = os.environ | {
@@ -225,27 +160,6 @@ def place(database: str) -> Iterator[Place]:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(postgres(_free_port())) if database == "postgresql" else None
         yield stack.enter_context(Place(home, url).open())
-
-
-def _tell(client: subprocess.Popen[str], message: object = None) -> None:
-    assert client.stdin is not None
-    client.stdin.write(json.dumps(message) + "\n")
-    client.stdin.flush()
-
-
-def _expect(client: subprocess.Popen[str], word: str) -> str:
-    """Read the client's output up to a line that starts with a word."""
-    assert client.stdout is not None
-    for line in client.stdout:
-        if line.startswith(f"{word} "):
-            return line.removeprefix(f"{word} ")
-    raise RuntimeError(f"a client ended with {client.wait()}; BENCH_DEBUG=1 shows why")
-
-
-def _result(client: subprocess.Popen[str]) -> dict[str, float]:
-    result: dict[str, float] = json.loads(_expect(client, "result"))
-    client.communicate()
-    return result
 
 
 def _free_port() -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from typing import NamedTuple
 
-from benchmarks.place import Measured
+from benchmarks.site import Measured
 from prefect_ruddr.pacing.bucket import BURST
 from prefect_ruddr.pacing.bucket import REQUESTS_PER_SECOND as RATE
 
@@ -53,25 +53,28 @@ def limited_row(name: str, updates: int, took: Measured) -> Row:
     )
 
 
-def cost_row(name: str, updates: int, taken: Sequence[Measured], beside: Sequence[Measured]) -> Row:
-    """Return what updates cost, and how that compares with what was measured beside them.
+def cost_rows(
+    names: Sequence[str], updates: int, rounds: Sequence[Sequence[Measured]]
+) -> list[Row]:
+    """Return what updates cost, and how that compares with what the second of the names took.
 
     It is compared within a round, where the machine was as busy for the one as for the other.
     """
-    rounds = list(zip(taken, beside, strict=True))
-    time = statistics.median(one.seconds / other.seconds for one, other in rounds)
-    cpu = statistics.median(one.cpu_seconds / other.cpu_seconds for one, other in rounds)
-    took = medians(taken)
-    return Row(
-        name,
-        (
+    rows = []
+    for name, taken in zip(names, zip(*rounds, strict=True), strict=True):
+        pairs = [(one, measured[1]) for one, measured in zip(taken, rounds, strict=True)]
+        time = statistics.median(one.seconds / beside.seconds for one, beside in pairs)
+        cpu = statistics.median(one.cpu_seconds / beside.cpu_seconds for one, beside in pairs)
+        took = medians(taken)
+        figures = (
             f"{updates / took.seconds:.0f}",
             f"{time:.2f}",
             f"{took.cpu_seconds / updates * 1000:.3f}",
             f"{cpu:.2f}",
             f"{took.peak_megabytes:.0f}",
-        ),
-    )
+        )
+        rows.append(Row(name, figures))
+    return rows
 
 
 def growth_row(name: str, updates: int, took: Measured) -> Row:
