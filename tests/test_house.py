@@ -236,6 +236,29 @@ def test_the_names_load_no_library_that_prefect_has_not_loaded() -> None:
     assert loaded - {"pydantic"} == {"lazy_loader", "prefect_ruddr"}
 
 
+WHAT_APPLYING_LOADS = """
+import sys
+from prefect_ruddr import apply_stage_updates
+assert not [name for name in sys.modules if name.startswith("prefect_ruddr.jobs.")]
+from prefect_ruddr.flows import *
+print(check_stage_drift.name, export_opportunity_stages_flow.name)
+print(recalibrate_stage_probabilities.name)
+"""
+
+
+@pytest.mark.slow
+def test_a_job_is_loaded_when_it_is_first_used() -> None:
+    """Who applies updates does not wait for the jobs, and finds them beside its flow."""
+    ended = subprocess.run(
+        [sys.executable, "-c", WHAT_APPLYING_LOADS], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.split() == [
+        "check-stage-drift",
+        "export-opportunity-stages",
+        "recalibrate-stage-probabilities",
+    ]
+
+
 def assigned(node: ast.stmt) -> list[str]:
     """Return the names that a statement assigns."""
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]

@@ -1,14 +1,13 @@
 """The deployable flows."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID
 
+import lazy_loader  # type: ignore[import-untyped]
 from prefect import flow
 
 from prefect_ruddr.credentials import RuddrCredentials
-from prefect_ruddr.jobs.drifting import check_stage_drift
-from prefect_ruddr.jobs.exporting import export_opportunity_stages_flow
-from prefect_ruddr.jobs.recalibrating import recalibrate_stage_probabilities
 from prefect_ruddr.records.history import load_applied, load_dry_run
 from prefect_ruddr.runs.approval import Approval, Question
 from prefect_ruddr.runs.forms import (
@@ -31,6 +30,11 @@ from prefect_ruddr.stages.update import parse_stage_update
 from prefect_ruddr.tasks import read_stage_updates, update_opportunity_stage
 from prefect_ruddr.texts import count
 
+if TYPE_CHECKING:
+    from prefect_ruddr.jobs.drifting import check_stage_drift
+    from prefect_ruddr.jobs.exporting import export_opportunity_stages_flow
+    from prefect_ruddr.jobs.recalibrating import recalibrate_stage_probabilities
+
 __all__ = [
     "apply_stage_file",
     "apply_stage_plan",
@@ -41,6 +45,21 @@ __all__ = [
     "undo_stage_updates",
     "update_opportunity_stage_flow",
 ]
+
+# Each job is loaded when it is first used: all three take 80 ms, a twentieth of Prefect's own time.
+__getattr__, _, _ = lazy_loader.attach(
+    "prefect_ruddr",
+    submod_attrs={
+        "jobs.drifting": ["check_stage_drift"],
+        "jobs.exporting": ["export_opportunity_stages_flow"],
+        "jobs.recalibrating": ["recalibrate_stage_probabilities"],
+    },
+)
+
+
+def __dir__() -> list[str]:
+    """Name the jobs too, before they are loaded."""
+    return sorted({*globals(), *__all__})
 
 
 @flow(name="update-opportunity-stage")

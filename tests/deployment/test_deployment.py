@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import getmembers
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from prefect_server import waiting_for
 
 from .installation import Installation
 
-FLOWS = [flow.name for flow in vars(flows).values() if isinstance(flow, Flow)]
+FLOWS = [flow.name for _, flow in getmembers(flows) if isinstance(flow, Flow)]
 ID = {"id": EXAMPLE_STAGE_ID}
 
 pytestmark = pytest.mark.long

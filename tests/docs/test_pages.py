@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from inspect import getmembers
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ def test_every_flow_is_on_the_page_about_deployments() -> None:
 
 ASKING = {
     name: value.parameters.properties
-    for name, value in vars(flows).items()
+    for name, value in getmembers(flows)
     if isinstance(value, Flow) and "approval" in value.parameters.properties
 }
 
