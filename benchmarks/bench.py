@@ -32,7 +32,7 @@ _NUMBERS = count(1)
 
 
 class _Job(NamedTuple):
-    """A job of `benchmarks.jobs`: what a table calls it, its function, how."""
+    """A job of `benchmarks.jobs`: what a table calls it, its function, and its options."""
 
     name: str
     function: str
